@@ -1,0 +1,43 @@
+# Every target sets up what it needs, from nothing: a virtual environment per Python under .venv/, the project in it
+# (editable), and the pinned requirements of its group. A second run needs no network.
+#
+#   make demo      the line at work: 100,000 records, with failures, kills and deaths planted and accounted for
+#   make test      the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest)
+#   make check     ruff, mypy --strict, pyright strict
+#   make bench     the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
+#   make mutants   breaks one promise of the contract after another: each break must turn its test red
+#   make lock      renews the pins in requirements/
+#   make clean     removes everything that the targets above made, virtual environments included
+#
+# PYTHON=… chooses the interpreter; else it is the first of python3.13, 3.12, 3.11 and python3 that will do.
+
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+.PHONY: help demo test check bench mutants lock clean
+
+help:
+	@sed -n '4,12{s/^# *//;p;}' Makefile
+
+demo:
+	@py=$$(tools/setup.sh) && "$$py" examples/demo.py $(ARGS)
+
+test:
+	@py=$$(tools/setup.sh test) && "$$py" -m pytest $(ARGS)
+
+check:
+	@py=$$(tools/setup.sh check) && tools/check.sh "$$py"
+
+bench:
+	@py=$$(tools/setup.sh bench) && "$$py" benchmarks/run.py $(ARGS)
+
+mutants:
+	@py=$$(tools/setup.sh test) && "$$py" tests/mutants/run.py $(ARGS)
+
+lock:
+	@tools/lock.sh
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,220 @@
+"""What the line costs, beside bare loops, executors and other projects.
+
+Contenders take turns (A B C, A B C, …), each measurement in a fresh process; every round is kept. Prints
+tables of ratios and whether each bar is met, and writes results.json and throughput.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import bars
+import catalogue
+import cost
+import plot
+import report
+import surroundings
+from contender import Contender, Sample
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+ROUNDS = 5
+LONGEST_MEASUREMENT = 180.0
+
+
+@dataclass
+class Run:
+    """What one run has brought so far, by the full names of the contenders."""
+
+    rounds: dict[str, list[Sample]] = field(default_factory=dict[str, list[Sample]])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of few items: does everything run?")
+    parser.add_argument("--rounds", type=int, help=f"rounds per contender ({ROUNDS}; with --quick 1)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="TEXT",
+        help='only contenders with TEXT in their "topic: name"; may be repeated',
+    )
+    parser.add_argument("--no-peers", action="store_true", help="leave the other projects out")
+    parser.add_argument("--out", type=Path, help="where the results go (benchmarks/results, or its partial/)")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a bar is missed")
+    parser.add_argument("--list", action="store_true", help="name the contenders and exit")
+    return parser.parse_args(argv)
+
+
+def chosen(only: Sequence[str] | None, *, with_peers: bool) -> list[Contender]:
+    return [
+        contender
+        for contender in catalogue.ALL
+        if (with_peers or contender.kind != "peer")
+        and (not only or any(text in contender.full_name for text in only))
+    ]
+
+
+def schedule(contenders: Sequence[Contender], rounds: int) -> Iterable[tuple[int, Contender]]:
+    """Topic by topic, and within a topic round by round: those who are compared stay neighbours in time."""
+    for topic in dict.fromkeys(contender.topic for contender in contenders):
+        members = [contender for contender in contenders if contender.topic == topic]
+        for number in range(rounds):
+            yield from ((number, contender) for contender in members)
+
+
+def measure(contender: Contender, items: int) -> dict[str, Any]:
+    """One measurement in a process of its own; what went wrong is said under the key `failed`."""
+    environment = dict(os.environ)
+    # What is measured is the checkout that this file belongs to, installed or not.
+    path = (str(HERE.parent), *filter(None, [environment.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    command = [sys.executable, str(HERE / "measure.py"), contender.topic, contender.name, str(items)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=LONGEST_MEASUREMENT
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"no answer within {LONGEST_MEASUREMENT:.0f} s"}
+    if done.returncode:
+        return {"failed": done.stderr.strip() or f"exit code {done.returncode}"}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def carry_out(contenders: Sequence[Contender], rounds: int, *, quick: bool) -> Run:
+    run = Run()
+    for number, contender in schedule(contenders, rounds):
+        name = contender.full_name
+        if name in run.missing or name in run.failed:
+            continue
+        _progress(f"  round {number + 1} of {rounds}  {name}")
+        answer = measure(contender, contender.few if quick else contender.items)
+        if "not installed" in answer:
+            run.missing[name] = answer["not installed"]
+        elif "failed" in answer:
+            run.failed[name] = answer["failed"]
+        else:
+            run.rounds.setdefault(name, []).append(answer)
+    _progress("")
+    return run
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
+    """The tables of those topics of which something was measured."""
+    rounds = run.rounds
+    names: dict[str, list[str]] = {}
+    for contender in contenders:
+        if contender.full_name in rounds:
+            names.setdefault(contender.topic, []).append(contender.full_name)
+    for topic, members in names.items():
+        match topic:
+            case "throughput":
+                yield report.throughput(rounds, members, peers_of(contenders), run.missing)
+            case "cost":
+                title = f"What options cost, chunks of {cost.CHUNK}"
+                yield report.metrics(title, rounds, members, [("rate", "")], cost.compared_with)
+            case _:
+                title, columns = _COLUMNS[topic]
+                yield report.metrics(title, rounds, members, columns)
+
+
+_COLUMNS = {
+    "latency": ("From put() to an idle handler", [("p50", "s"), ("p99", "s"), ("max", "s")]),
+    "utilisation": ("Items per second, each of them a sleep of 10 ms", [("rate", "")]),
+    "memory": ("Memory", [("items", ""), ("growth", "B"), ("per_item", "B")]),
+    "start and stop": ("Import, start and stop", [("import", "s"), ("start", "s"), ("stop", "s")]),
+}
+
+
+def peers_of(contenders: Sequence[Contender]) -> list[str]:
+    return [contender.full_name for contender in contenders if contender.kind == "peer"]
+
+
+def as_json(run: Run, verdicts: Sequence[bars.Verdict], seen: dict[str, Any], **settings: object) -> str:
+    judged = [
+        {
+            "subject": verdict.bar.subject,
+            "metric": verdict.bar.metric,
+            "against": verdict.against,
+            "at_most" if verdict.bar.at_most else "at_least": verdict.bar.limit,
+            "rounds": verdict.values,
+            "median": verdict.value,
+            "verdict": verdict.word,
+        }
+        for verdict in verdicts
+    ]
+    everything = {
+        "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **seen,
+        "settings": settings,
+        "bars": judged,
+        "rounds": run.rounds,
+        "not installed": run.missing,
+        "failed": run.failed,
+    }
+    return json.dumps(everything, indent=1, ensure_ascii=False) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """1 if a measurement of ours failed or, with --strict, a bar was missed; 2 for wrong usage; else 0."""
+    options = arguments(argv)
+    contenders = chosen(options.only, with_peers=not options.no_peers)
+    if options.list:
+        print("\n".join(contender.full_name for contender in contenders))
+        return 0
+    if not contenders:
+        print("No contender has that in its name; --list names them all.", file=sys.stderr)
+        return 2
+    rounds: int = options.rounds or (1 if options.quick else ROUNDS)
+    partial = bool(options.quick or options.only or options.no_peers or rounds < ROUNDS)
+    out: Path = options.out or (RESULTS / "partial" if partial else RESULTS)
+    seen = surroundings.look()
+    print(surroundings.sentence(seen), end="\n\n", flush=True)
+
+    started = perf_counter()
+    run = carry_out(contenders, rounds, quick=options.quick)
+    settings = {"rounds": rounds, "quick": options.quick, "seconds": round(perf_counter() - started)}
+    verdicts = bars.judge(run.rounds, peers=peers_of(contenders))
+    for text in tables(run, contenders):
+        print(text, end="\n\n")
+    judged = [verdict for verdict in verdicts if verdict.value is not None or not partial]
+    if judged:
+        print(report.bars(judged), end="\n\n")
+    if options.quick:
+        print("A quick run shows that everything runs; its numbers mean nothing.\n")
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(as_json(run, verdicts, seen, **settings), encoding="utf-8")
+    print(f"Wrote {out / 'results.json'}")
+    if any(name.startswith("throughput: ") for name in run.rounds):
+        where = f"{seen['python']}, {seen['cpus']} CPUs"
+        footnote = f"{where}; bars: median, dark lines: all of {rounds} interleaved rounds"
+        drawn = plot.draw(run.rounds, contenders, out / "throughput.png", footnote=footnote)
+        print(f"Wrote {out / 'throughput.png'}" if drawn else "No plot: matplotlib is not installed.")
+    for name, why in run.failed.items():
+        print(f"\nFAILED  {name}\n{why}", file=sys.stderr)
+    ours = {contender.full_name for contender in contenders if contender.kind == "ours"}
+    missed = options.strict and any(verdict.meets is False for verdict in verdicts)
+    return 1 if missed or ours & run.failed.keys() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""The belt between getters and handlers: chunks that wait, handlers that wait for them, and the room there is.
+
+**No lock is taken to hand over a chunk.** Chunks wait in a deque, whose ends are atomic. A handler that finds it empty
+puts its bell among the idle ones, looks once more, and only then sleeps; a getter puts its chunks and then rings as many
+idle bells as there are chunks. Each side writes before it looks at what the other wrote, so one of the two always
+sees the other, and no ring is lost. Whoever was rung but found its chunk by itself passes the ring on.
+
+**Room is taken before `get`.** Items are counted out of the ledger: received, less those that gave back their
+room by being consumed or by ending. A getter that finds no room sleeps until the belt has run half empty: it is woken
+by the handler that takes the chunk which makes it so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from ._bells import Bell, Ringable
+from ._chunk import Parcel
+from ._ledger import Ledger
+
+WINDOW = 0.05  # seconds: the belt holds what the pool handles in so long
+MOST = 4096  # items: and never more, however fast the pool
+ROUNDS = 10  # rounds of the pool that may wait for cleanup before the getters stop
+
+
+class Share:
+    """How many items one getter may still bring; only that getter changes it, but for `Belt.ask`."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+
+class Belt:
+    """What waits for a handler, first in, first out."""
+
+    def __init__(self, ledger: Ledger, *, handlers: int, size: int, prefetch: int | None) -> None:
+        self.waiting: deque[Parcel] = deque()
+        self.idle: deque[Ringable] = deque()  # handlers that wait for a chunk
+        self.dry: deque[Bell] = deque()  # getters that wait for room
+        self.next = self.waiting.popleft  # the next chunk; IndexError where there is none
+        self.low = 0  # so many chunks waiting, and a dry getter is let in
+        self.closed = False
+        self.prefetch = handlers * size if prefetch is None else prefetch
+        self.largest_bulk = 1
+        self.shares: list[Share] = []  # one for each getter
+        self._ledger = ledger
+        self._round = handlers * size
+        self._adaptive = prefetch is None
+        self._size = size
+        self._measured = (0.0, 0)  # when, and how many items had been freed by then
+        self._lock = threading.Lock()  # among getters only
+        self._set_low()
+
+    def put(self, chunks: Sequence[Parcel]) -> None:
+        """Add chunks at the end, and wake handlers for them."""
+        self.waiting.extend(chunks)
+        if self.idle:
+            self._wake(len(chunks))
+
+    def put_back(self, chunks: Sequence[Parcel]) -> None:
+        """Put chunks back at the front, for the next free handler."""
+        self.waiting.extendleft(reversed(chunks))
+        self._wake(len(chunks))
+
+    def _wake(self, most: int) -> None:
+        idle = self.idle
+        while idle and most:
+            try:
+                bell = idle.pop()
+            except IndexError:
+                return
+            bell.ring()
+            most -= 1
+
+    def lie_down(self, bell: Ringable) -> Parcel | None:
+        """Join the idle handlers; if a chunk is there after all, take it and stay up."""
+        self.idle.append(bell)
+        if self.dry:
+            self.let_in()
+        try:
+            chunk = self.next()
+        except IndexError:
+            return None
+        self.get_up(bell)
+        return chunk
+
+    def get_up(self, bell: Ringable) -> None:
+        """Leave the idle handlers; a ring that was meant for another chunk is passed on."""
+        try:
+            self.idle.remove(bell)
+        except ValueError:
+            if self.waiting:
+                self._wake(1)
+
+    def let_in(self) -> None:
+        """Wake a getter that waits for room, if the belt has run low."""
+        if len(self.waiting) <= self.low:
+            try:
+                bell = self.dry.popleft()
+            except IndexError:
+                return
+            bell.ring()
+
+    def wake_all(self) -> None:
+        """Everybody look again: the line is stopping, pausing or going on."""
+        self._wake(len(self.idle))
+        for bell in list(self.dry):
+            bell.ring()
+
+    def clear(self) -> list[Parcel]:
+        """Take everything off."""
+        chunks: list[Parcel] = []
+        while True:
+            try:
+                chunks.append(self.waiting.popleft())
+            except IndexError:
+                return chunks
+
+    def ask(self, share: Share, now: float) -> bool:
+        """Take a share of the room, for as many items as it says then; False if there is no room."""
+        with self._lock:
+            if self._adaptive and now - self._measured[0] >= WINDOW:
+                self._adapt(now)
+            promised = sum([other.left for other in self.shares])
+            room = self._round + self.prefetch - self._ledger.outstanding() - promised
+            if room <= 0:
+                return False
+            without = sum([not other.left for other in self.shares])
+            share.left = -(-room // max(1, without))
+            more = share.left < room
+        if more:
+            self.let_in()
+        return True
+
+    def behind(self) -> bool:
+        """True if so much waits for cleanup that getters must stop."""
+        return self._ledger.backlog() > max(ROUNDS * self._round, 2 * self.prefetch)
+
+    def _adapt(self, now: float) -> None:
+        """Hold what the pool handles in a window: a slow handler never hoards, a fast one never waits."""
+        then, before = self._measured
+        freed = self._ledger.total("freed")
+        self._measured = (now, freed)
+        if then:
+            handled = (freed - before) * WINDOW / (now - then)
+            self.prefetch = max(self._round, min(int(handled), MOST))
+            self._set_low()
+
+    def _set_low(self) -> None:
+        self.low = self.prefetch // 2 // self._size

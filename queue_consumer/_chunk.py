@@ -1,0 +1,299 @@
+"""The belt's parcel, and the receipt rule.  Pure: no thread, no clock, no queue.
+
+*Asking for the next item is the receipt for the last.*  A handler gets an iterator over a chunk; the chunk notes
+how many items the handler took, and whether it asked past the end. From those two facts and from how the call
+ended, `judge` says of each item what becomes of it. This function is the promise "only what was consumed is cleaned
+up"; threads, processes and coroutines all come here for it.
+
+Why a raise after the end condemns the whole chunk: a handler that has seen the end may be committing all it read,
+or may have read everything first (`list(items)`) and failed on any of it. Nothing is proven, so nothing is consumed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias
+
+from typing_extensions import Self, TypeVar
+
+from ._errors import Drop, Retry
+
+T = TypeVar("T")
+
+Receipt: TypeAlias = Literal["advance", "return", "explicit"]
+RECEIPTS: tuple[Receipt, ...] = ("advance", "return", "explicit")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an item failed, as plain values: the user's exception itself never travels.
+
+    Attributes:
+        kind: the exception's qualified name.
+        message: its text.
+        traceback: the formatted traceback, for a log; empty where there is none.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        name = type(error).__qualname__
+        module = type(error).__module__
+        try:
+            message = str(error)
+        except Exception as worse:  # an exception that cannot say what it is still fails only its own item
+            message = f"<its message cannot be shown: {type(worse).__name__}>"
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return cls(name if module == "builtins" else f"{module}.{name}", message, text)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+class Failed(Generic[T]):
+    """Returned by a handler: these items, the very objects it was given, were not done; the others it took were."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self.items = list(items)
+
+
+class Chunk:
+    """At most `messages_bulk_size` items in the hands of one handler call, and how far the call has come.
+
+    One writer at a time: the worker that handles it. The supervisor reads `taken` and sets `halted`.
+    """
+
+    __slots__ = ("at", "exhausted", "halted", "items", "lane", "passes", "taken")
+
+    def __init__(self, items: list[Any], lane: Any, at: float = 0.0, passes: int = 0) -> None:
+        self.items = items
+        self.lane = lane  # where the items came from, and where they go home to
+        self.at = at  # when it was put on the belt
+        self.passes = passes  # how many handlers have returned without taking these
+        self.taken = 0
+        self.exhausted = False  # the handler asked past the end
+        self.halted = False  # the iterator is to end at the next item boundary
+
+    def feed(self) -> Iterator[Any]:
+        """The handler's iterator. A generator, because nothing tracks an item for less."""
+        taken = 0
+        for item in self.items:
+            if self.halted:
+                break
+            taken += 1
+            self.taken = taken
+            yield item
+        self.exhausted = True
+
+    def feed_one(self) -> Iterator[Any]:
+        """The same for a chunk of one, for less."""
+        self.taken = 1
+        yield self.items[0]
+        self.exhausted = True
+
+
+Parcel: TypeAlias = "Chunk | list[Any]"
+"""What lies on the belt. A bare list is a fresh chunk of which nothing is known yet but its items: to make more of it is
+left to the handler, who can use one `Chunk` again and again."""
+
+
+class Feed(Generic[T]):
+    """A handler's iterator for plain `for` and for `async for`; like `Chunk.feed`, with room for more verbs."""
+
+    __slots__ = ("_chunk", "decided")
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self.decided: dict[int, Fate] = {}
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        chunk = self._chunk
+        if chunk.halted or chunk.taken >= len(chunk.items):
+            chunk.exhausted = True
+            raise StopIteration
+        chunk.taken += 1
+        item: T = chunk.items[chunk.taken - 1]
+        return item
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return self.__next__()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class Receipts(Feed[T]):
+    """What a handler with explicit receipts iterates over: it says of each item what became of it.
+
+    What was taken and neither acknowledged nor failed when the handler ends is failed; what was never taken goes to
+    another handler. Items are told apart by identity: pass the very objects that the iterator gave.
+    """
+
+    __slots__ = ()
+
+    def ack(self, item: T) -> None:
+        """This item is consumed, whatever happens to the handler afterwards."""
+        self._decide(item, CONSUMED)
+
+    def fail(self, item: T, delay: float | None = None, error: BaseException | None = None) -> None:
+        """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's)."""
+        if delay is not None and not delay >= 0:
+            raise ValueError(f"fail: delay must be at least 0 seconds, or None; got {delay!r}")
+        match error:
+            case Retry():
+                self._decide(item, Fate("failed", error.delay if delay is None else delay))
+            case Drop():
+                self._decide(item, Fate("dropped"))
+            case None:
+                self._decide(item, Fate("failed", delay, Failure("Failed", "the handler failed it")))
+            case _:
+                self._decide(item, Fate("failed", delay, Failure.of(error)))
+
+    def _decide(self, item: T, fate: Fate) -> None:
+        items = self._chunk.items
+        for index in range(self._chunk.taken - 1, -1, -1):  # most often it is the one just taken
+            if items[index] is item and index not in self.decided:
+                self.decided[index] = fate
+                return
+        raise ValueError("not an item of this chunk that was taken and is undecided; pass the object the iterator gave")
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one item. `delay`: seconds, or None for the back-off's. `failure`: None for a plain retry."""
+
+    name: Literal["consumed", "failed", "dropped"]
+    delay: float | None = None
+    failure: Failure | None = None
+
+
+CONSUMED = Fate("consumed")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a handler call ended, as plain values that may cross a process boundary.
+
+    Attributes:
+        how: "returned"; "raised"; "died" (its process did, at an unknown line of it); "refused" (what it returned
+            shows that it cannot have handled anything).
+        failure: why, unless it returned or asked for a retry.
+        signal: what `Retry` or `Drop` wants for the item held; None for any other end.
+        decided: what explicit receipts and `Failed` say of single items, by position.
+    """
+
+    how: Literal["returned", "raised", "died", "refused"]
+    failure: Failure | None = None
+    signal: Fate | None = None
+    decided: dict[int, Fate] = field(default_factory=dict)
+
+
+RETURNED = Ending("returned")
+
+
+def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> Ending:
+    """The ending of a call that returned `result`; only `Failed` has a meaning, other values are ignored."""
+    if hasattr(result, "__await__") or (hasattr(result, "send") and hasattr(result, "throw")):
+        return Ending("refused", Failure("TypeError", NOTHING_RAN.format(type(result).__name__)))
+    if not isinstance(result, Failed):
+        return Ending("returned", decided=decided) if decided else RETURNED
+    failed = Failure("Failed", "the handler returned it as failed")
+    decided = dict(decided)
+    for item in result.items:
+        found = [i for i, own in enumerate(items) if own is item and (i not in decided or decided[i] is CONSUMED)]
+        if not found:
+            return Ending("raised", Failure("ValueError", "Failed() names an object that is not an item of this chunk"))
+        decided[found[0]] = Fate("failed", None, failed)
+    return Ending("returned", decided=decided)
+
+
+NOTHING_RAN = (
+    "the handler returned a {}, so nothing of it has run: a handler must do its work before it returns "
+    "(a plain function, or an async def with pool='coroutines'), and loop over the items instead of yielding"
+)
+
+
+def raised(error: BaseException, decided: dict[int, Fate]) -> Ending:
+    """The ending of a call that raised."""
+    match error:
+        case Retry():
+            return Ending("raised", None, Fate("failed", error.delay), decided)
+        case Drop():
+            return Ending("raised", None, Fate("dropped"), decided)
+        case _:
+            return Ending("raised", Failure.of(error), None, decided)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What becomes of the items of a chunk, by position. Every position is in exactly one of the four."""
+
+    consumed: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    failed: list[tuple[int, Fate]] = field(default_factory=list)
+    rest: list[int] = field(default_factory=list)  # not taken: handed on, or given back
+    passed: bool = False  # the rest was there for the taking, and the handler returned without it
+
+
+def judge(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: Ending) -> Verdict:
+    """Say what becomes of each of `size` items, of which `taken` were given to the handler."""
+    verdict = Verdict()
+    for index, fate in {**undecided(receipt, size, taken, exhausted, ending), **ending.decided}.items():
+        match fate.name:
+            case "consumed":
+                verdict.consumed.append(index)
+            case "dropped":
+                verdict.dropped.append(index)
+            case "failed":
+                verdict.failed.append((index, fate))
+    verdict.consumed.sort()
+    verdict.dropped.sort()
+    verdict.failed.sort(key=lambda pair: pair[0])
+    settled = {*verdict.consumed, *verdict.dropped, *(index for index, _ in verdict.failed)}
+    verdict.rest = [index for index in range(size) if index not in settled]
+    verdict.passed = bool(verdict.rest) and ending.how == "returned"
+    return verdict
+
+
+def undecided(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: Ending) -> dict[int, Fate]:
+    """The fates of those items that the handler itself said nothing of; a position left out was not taken."""
+    failed = Fate("failed", None, ending.failure)
+    open_ = [index for index in range(taken) if index not in ending.decided]
+    match ending.how, receipt:
+        case "refused", _:
+            return {index: failed for index in range(size)}
+        case "returned", "explicit":
+            why = Failure("Unacknowledged", "the handler ended without ack() or fail() for it")
+            return {index: Fate("failed", None, why) for index in open_}
+        case "returned", _:
+            return {index: CONSUMED for index in open_}
+    # It raised, or its process died.
+    held = taken - 1
+    if taken == 0:
+        # A signal speaks of the item held, and none was; but the first must not be offered for ever.
+        retry = ending.signal is not None and ending.signal.name == "failed"
+        return {0: ending.signal if retry and ending.signal else failed} if 0 not in ending.decided else {}
+    if exhausted and taken > 1:
+        whole = ending.signal if ending.signal and ending.signal.name == "failed" else failed
+        return {index: whole for index in open_}
+    fates = {index: failed for index in open_}
+    if receipt == "advance":
+        fates |= {index: CONSUMED for index in open_ if index < held}
+    elif ending.signal:  # nothing is proven of the others, and nothing is wrong with them
+        fates |= {index: Fate("failed", ending.signal.delay) for index in open_}
+    if ending.signal and held in fates:
+        fates[held] = ending.signal
+    return fates

@@ -1,0 +1,352 @@
+"""The last station: what handlers are done with is cleaned up, what they are not is given back.
+
+It is a station of its own, and not something that handlers do, so that a slow cleanup holds up no handler and calls
+carry many items. Several threads may clean at once: one, the leader, gathers a share of what waits, hands over the
+lead and then makes the calls. The share is as many calls as take a few milliseconds; where one call takes longer
+and work is waiting, another thread is hired, up to as many as there are getters.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from ._bells import Bell
+from ._chunk import Failure
+from ._errors import CleanupError
+from ._events import CallbackFailed, CleanupFailed, ItemsCleaned, ItemsReleased, log
+from ._line import Lane, Line, Worker, now
+
+Verb = Literal["clean", "drop", "release", "bury"]
+
+LINGER = 0.005  # seconds that the leader lets more items gather for a call
+TURN = 0.005  # seconds that one share of calls should take
+ATTEMPTS = 5
+FIRST_RETRY = 0.1  # seconds; twice as long each time
+ALONE = 3  # from this attempt on items go one by one, so that a bad one cannot keep its neighbours back
+
+
+class Errand:
+    """Something to do for items that have left the handlers."""
+
+    __slots__ = ("attempt", "delay", "done", "failure", "items", "lane", "verb")
+
+    def __init__(
+        self,
+        verb: Verb,
+        items: list[Any],
+        lane: Lane,
+        *,
+        delay: float = 0.0,
+        failure: Failure | None = None,
+        attempt: int = 1,
+    ) -> None:
+        self.verb = verb
+        self.items = items
+        self.lane = lane
+        self.delay = delay
+        self.failure = failure
+        self.attempt = attempt
+        self.done = 0  # so many of the items, from the first on, are accounted for
+
+    def left(self) -> list[Any]:
+        return self.items[self.done :] if self.done else self.items
+
+
+class Cleaner:
+    """The station: what waits for cleanup, and the threads that see to it."""
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        most: int,
+        dead_letter: Callable[[Any, Failure], object] | None,
+        delay_of: Callable[[Any], float],
+    ) -> None:
+        self.done: deque[list[Any]] = deque()  # consumed, to be cleaned up
+        self.waiting: deque[Errand] = deque()  # everything else there is to do
+        self.asleep = False  # the leader sleeps: whoever adds something rings
+        self.bell = Bell()
+        self.hands: list[Hand] = []
+        self.closing = False
+        self.line = line
+        self.dead_letter = dead_letter
+        self.delay_of = delay_of
+        self.lead = threading.Lock()
+        self.call_took = TURN  # seconds a call takes, of late
+        self._most = most
+        self._later: list[tuple[float, int, Errand]] = []
+        self._later_lock = threading.Lock()
+        self._count = 0
+
+    def send(self, errand: Errand) -> None:
+        """See to these."""
+        self.waiting.append(errand)
+        if self.asleep:
+            self.wake()
+
+    def wake(self) -> None:
+        """Called by whoever has put something down and finds the leader asleep."""
+        self.asleep = False
+        self.bell.ring()
+
+    def later(self, errand: Errand, delay: float) -> None:
+        with self._later_lock:
+            self._count += 1
+            heapq.heappush(self._later, (now() + delay, self._count, errand))
+
+    def hire(self) -> Hand | None:
+        """One more thread, unless there are enough."""
+        if len(self.hands) >= self._most or self.closing:
+            return None
+        hand = Hand(self, f"cleaner-{len(self.hands) + 1}")
+        self.hands = [*self.hands, hand]
+        hand.start()
+        return hand
+
+    def replace(self, dead: Hand) -> Hand:
+        """A new thread in the place of a dead one; what that had in hand waits again."""
+        self.waiting.extendleft(reversed(dead.hand))
+        dead.hand = []
+        hand = Hand(self, dead.name)
+        self.hands = [hand if other is dead else other for other in self.hands]
+        hand.start()
+        return hand
+
+    def gather(self, lane: Lane) -> list[Errand]:
+        """For the leader: sleep until there is something, let more of it come, take a share. Empty: the end."""
+        while not (self.done or self.waiting or self._due()):
+            if self.closing and not self._later:
+                return []
+            self.asleep = True
+            if not (self.done or self.waiting or (self.closing and not self._later)):
+                self.bell.wait(self._next_due())
+            self.asleep = False
+        share = self.call_size(lane) * max(1, int(TURN / max(self.call_took, 1e-7)))
+        if len(self.done) < share and not self.waiting and not self.closing:
+            self.bell.wait(LINGER)
+        return self.take(lane, share)
+
+    def take(self, lane: Lane, share: int) -> list[Errand]:
+        """Take about `share` of the items to be cleaned up, and all the rest of what is to be done."""
+        errands: list[Errand] = []
+        clean: list[Any] = []
+        done, waiting = self.done, self.waiting
+        while done and len(clean) < share:
+            try:
+                clean += done.popleft()
+            except IndexError:
+                break
+        if clean:
+            errands.append(Errand("clean", clean, lane))
+        while waiting:
+            try:
+                errands.append(waiting.popleft())
+            except IndexError:
+                break
+        return errands
+
+    def call_size(self, lane: Lane) -> int:
+        """Most items of one call. A queue that does not say is not asked to take back more at once than it gave at once."""
+        return lane.port.cleanup_limit or self.line.belt.largest_bulk
+
+    def work_left(self) -> bool:
+        return bool(self.done or self.waiting or self._later or any(hand.hand for hand in self.hands))
+
+    def close(self) -> None:
+        """End when everything is done."""
+        self.closing = True
+        self.bell.ring()
+
+    def give_up(self) -> list[Errand]:
+        """Take out all that nobody has in hand: the time is up."""
+        with self._later_lock:
+            late = [errand for _, _, errand in self._later]
+            self._later = []
+        self.closing = True
+        return late + self.take(self.line.lane, 1 << 62)
+
+    def holds(self) -> Iterator[list[Any]]:
+        yield from list(self.done)
+        for errand in list(self.waiting):
+            yield errand.left()
+        for _, _, errand in list(self._later):
+            yield errand.items
+        for hand in self.hands:
+            for errand in list(hand.hand):
+                yield errand.left()
+
+    def _due(self) -> bool:
+        """Put what was to be tried again by now among the waiting; True if something was."""
+        found = False
+        if self._later:
+            with self._later_lock:
+                while self._later and self._later[0][0] <= now():
+                    self.waiting.append(heapq.heappop(self._later)[2])
+                    found = True
+        return found
+
+    def _next_due(self) -> float:
+        later = self._later
+        return max(0.0, later[0][0] - now()) if later else 60.0
+
+
+class Hand(Worker):
+    """One cleaning thread; or, for `run_once`, the cleaning part of the calling thread."""
+
+    kind = "cleaner"
+
+    def __init__(self, cleaner: Cleaner, name: str) -> None:
+        super().__init__(cleaner.line, name)
+        self.cleaner = cleaner
+        self.hand: list[Errand] = []
+        self.productive = False
+        self.abandoned = False
+        self._desk: deque[list[Any]] = deque()  # what the running call is for; who takes it off accounts for it
+
+    def run(self) -> None:
+        cleaner = self.cleaner
+        while not self.abandoned:
+            with cleaner.lead:
+                self.hand = cleaner.gather(self.line.lane)
+            if not self.hand:
+                return
+            if cleaner.done or cleaner.waiting:
+                cleaner.hire()
+            self.work()
+
+    def work(self) -> None:
+        """See to all that is in hand."""
+        while self.hand:
+            self._see_to(self.hand[0])
+            if self.abandoned:
+                return
+            del self.hand[0]
+        self.productive = True
+        if self.line.belt.dry:
+            self.line.belt.let_in()
+        self.line.quietened()
+
+    def _see_to(self, errand: Errand) -> None:
+        call, size = self._call_for(errand)
+        items, cleaner, desk = errand.items, self.cleaner, self._desk
+        time = now()
+        while errand.done < len(items) and not self.abandoned:
+            part = items[errand.done : errand.done + size]
+            failed: list[Any] = []
+            error: BaseException | None = None
+            took = 0.0
+            if call is not None:
+                desk.append(part)
+                try:
+                    call(part)
+                except CleanupError as partly:
+                    error, failed = partly, among(partly.failed, part)
+                except BaseException as broken:  # tried again, and at last given up aloud: never lost, never twice
+                    error, failed = broken, part
+                try:
+                    desk.pop()
+                except IndexError:
+                    return  # the time was up meanwhile, and somebody else has accounted for these
+                then, time = time, now()
+                took = time - then
+                cleaner.call_took += (took - cleaner.call_took) / 4
+            if error is None:
+                self._done(errand, part, took)
+            else:
+                done = [item for item in part if not any(item is other for other in failed)]
+                if done:
+                    self._done(errand, done, took)
+                self._again(errand, failed, error)
+            errand.done += len(part)
+
+    def _call_for(self, errand: Errand) -> tuple[Callable[[list[Any]], object] | None, int]:
+        """The queue's verb for this errand, and how many items it may carry; None where the queue has none."""
+        port, most = errand.lane.port, len(errand.items)
+        match errand.verb:
+            case "clean" | "drop":
+                call, size = port.cleanup, self.cleaner.call_size(errand.lane)
+            case "release":
+                release, delay = port.release, errand.delay
+                call = None if release is None else lambda items: release(items, delay)
+                size = port.cleanup_limit or most
+            case "bury":
+                bury, failure = self.cleaner.dead_letter, errand.failure
+                assert bury is not None and failure is not None
+                call, size = lambda items: bury(items[0], failure), 1
+        return call, 1 if errand.attempt >= ALONE else size
+
+    def _done(self, errand: Errand, items: list[Any], took: float) -> None:
+        count, event = len(items), None
+        match errand.verb:
+            case "clean":
+                self.tally.cleaned += count
+                if not self.line.observers:
+                    return
+            case "drop":
+                self.tally.dropped += count
+            case "release" if errand.lane.port.release is None:
+                self._left(errand, items)
+                return
+            case "release":
+                self.tally.released += count
+                event = ItemsReleased(items=tuple(items), delay=errand.delay, left=False)
+            case "bury":  # and only now may it be cleaned up
+                self.cleaner.waiting.append(Errand("drop", items, errand.lane))
+                return
+        if self.line.observers:
+            dropped = errand.verb == "drop"
+            self.line.observers.tell(event or ItemsCleaned(items=tuple(items), dropped=dropped, took=took))
+
+    def _again(self, errand: Errand, failed: list[Any], error: BaseException) -> None:
+        """The call failed for these: once more later, or never."""
+        if errand.verb == "bury":  # not lost: it goes back to the queue, and comes here again
+            log.error("dead_letter raised, so the item goes back to the queue: %r", error)
+            self.line.observers.tell(CallbackFailed(callback="dead_letter", error=repr(error)))
+            delay = self.cleaner.delay_of(failed[0])
+            self.cleaner.waiting.append(Errand("release", failed, errand.lane, delay=delay))
+            return
+        verb = "release" if errand.verb == "release" else "cleanup"
+        attempt, final = errand.attempt, errand.attempt >= ATTEMPTS
+        level = logging.ERROR if final else logging.WARNING
+        log.log(level, "%s of %d items failed, attempt %d of %d: %r", verb, len(failed), attempt, ATTEMPTS, error)
+        if not final:
+            again = Errand(errand.verb, failed, errand.lane, delay=errand.delay, attempt=attempt + 1)
+            self.cleaner.later(again, FIRST_RETRY * 2 ** (attempt - 1))
+        elif verb == "cleanup":
+            self.tally.tombstoned += len(failed)
+        else:
+            self._left(errand, failed)
+        if self.line.observers:
+            self.line.observers.tell(
+                CleanupFailed(verb=verb, items=tuple(failed), attempt=attempt, error=repr(error), final=final)
+            )
+
+    def _left(self, errand: Errand, items: list[Any]) -> None:
+        self.tally.left += len(items)
+        if self.line.observers:
+            self.line.observers.tell(ItemsReleased(items=tuple(items), delay=errand.delay, left=True))
+
+    def abandon(self) -> list[Any]:
+        """The time is up: account no more for what is in hand. Returns those items."""
+        self.abandoned = True
+        try:
+            self._desk.pop()
+        except IndexError:
+            self.thread.join(1)  # not in a call, so it sees the flag as soon as it gets to run
+        items = [item for errand in self.hand for item in errand.left()]
+        self.hand = []
+        return items
+
+    def holds(self) -> list[Any]:
+        return [errand.left() for errand in list(self.hand)]
+
+
+def among(named: list[Any], items: list[Any]) -> list[Any]:
+    """Those of `items` that a queue named as failed; if it named none of them, all, since something did fail."""
+    return [item for item in items if any(item is other or item == other for other in named)] or items

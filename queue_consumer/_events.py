@@ -1,0 +1,184 @@
+"""Facts about the line, and how they reach those who listen.
+
+Events are delivered synchronously, on the thread that did the deed. An observer must be quick, and it cannot hurt
+the line: one that raises is logged once and not called again. Where nobody listens, no event is made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ._chunk import Failure
+
+log = logging.getLogger("queue_consumer")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that has happened on the line. Durations are seconds of a monotonic clock."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsumerStarted(Event):
+    """The line is running: its getters, its pool, its cleaner, its supervisor."""
+
+    pool: str
+    getters: int
+    handlers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkReceived(Event):
+    """One `get()` came back, with items or with none. `waited`: for room, before it; `took`: the call itself."""
+
+    worker: str
+    items: tuple[Any, ...]
+    waited: float
+    took: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkStarted(Event):
+    """A handler call begins. `on_belt`: how long the chunk had waited for it.
+
+    With processes: the chunk was put into the hands of a child.
+    """
+
+    worker: str
+    items: tuple[Any, ...]
+    on_belt: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkHandled(Event):
+    """A handler call has ended, and this is what it came to.
+
+    `handed_on`: were never shown to the handler, or not taken by it, and go to another. `failure`: why `failed` failed;
+    None where nothing did, or where the handler asked for a retry.
+    """
+
+    worker: str
+    consumed: tuple[Any, ...]
+    failed: tuple[Any, ...]
+    dropped: tuple[Any, ...]
+    handed_on: tuple[Any, ...]
+    failure: Failure | None
+    took: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemsCleaned(Event):
+    """These are done with: the queue's `cleanup` returned, or it has none. `dropped`: by `Drop` or to the dead letters."""
+
+    items: tuple[Any, ...]
+    dropped: bool
+    took: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemsReleased(Event):
+    """These went back to the queue, to be seen again after `delay` seconds. `left`: it has no `release`, or that failed."""
+
+    items: tuple[Any, ...]
+    delay: float
+    left: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CleanupFailed(Event):
+    """The queue's `cleanup` or `release` raised. `final`: it is not tried again; the items are tombstoned, or left."""
+
+    verb: str
+    items: tuple[Any, ...]
+    attempt: int
+    error: str
+    final: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemsLost(Event):
+    """The leases of these were lost; they are not cleaned up."""
+
+    items: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerDied(Event):
+    """A getter, cleaner or pool worker ended though it should not have."""
+
+    worker: str
+    error: str
+    revive_in: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRevived(Event):
+    """A new worker stands in the place of a dead or stuck one. `restarts`: how often in a row, within a quiet minute."""
+
+    worker: str
+    restarts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandlerStuck(Event):
+    """A handler has been busy with one item for `seconds`. `stack`: where it stands now.
+
+    `limit`: "stuck_time" or "time_limit". `replaced`: its place was given to a new worker.
+    """
+
+    worker: str
+    item: Any
+    seconds: float
+    stack: str
+    limit: str
+    replaced: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stalled(Event):
+    """Nothing moved for `seconds`, though it could have."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallbackFailed(Event):
+    """A callable of the user's, not the handler, raised; the line went on with its default."""
+
+    callback: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsumerStopped(Event):
+    """Nothing of this consumer runs any more, but for what `report` names."""
+
+    report: Any
+
+
+Observer = Callable[[Event], object]
+
+
+class Observers:
+    """Tells every observer every event; false when there is none, so that events are not even made."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def tell(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except BaseException as error:  # an observer must not hurt the line: the item's fate is decided elsewhere
+                self._observers = tuple(other for other in self._observers if other is not observer)
+                log.exception("observer %r raised on %s and is muted: %r", observer, type(event).__name__, error)
+                self.tell(CallbackFailed(callback=f"observer {observer!r}", error=repr(error)))

@@ -1,0 +1,185 @@
+"""The first station: take room, get a bulk, cut it into chunks, put them on the belt."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from ._belt import Share
+from ._chunk import Chunk
+from ._cleaner import Cleaner, Errand
+from ._events import BulkReceived, log
+from ._line import Line, Worker, now
+from ._port import items_of
+
+BLOCKS = 0.005  # a get() that takes so many seconds to say "nothing" waits by itself
+LONGEST_PAUSE = 1.0  # between two gets that do not, while the queue is empty
+
+
+class Getter(Worker):
+    """Calls `get()` over and over, until the line is asked to stop.
+
+    Whatever `get` raises ends the getter: the supervisor puts a new one in its place, later and later if it keeps
+    happening. What `get` had given before is on the belt by then.
+    """
+
+    kind = "getter"
+
+    def __init__(self, line: Line, name: str, cleaner: Cleaner, size: int, pause: float) -> None:
+        super().__init__(line, name)
+        self._cleaner = cleaner
+        self._size = size
+        self._pause = pause
+        self._hand: list[Any] = []
+        self._share = Share()
+        self.doing = "starting"  # in words, for Stats.fetching
+        self.productive = False
+        self.abandoned = False
+
+    def run(self) -> None:
+        line = self.line
+        line.lane.enter()
+        line.belt.shares.append(self._share)
+        try:
+            idle_pause = 0.0
+            while (waited := self._wait_for_room()) is not None:
+                self.doing = "yes"
+                while self._share.left and not (line.asked or line.paused):
+                    took = self.fetch(waited)
+                    waited = 0.0
+                    if took is None:
+                        idle_pause = 0.0
+                    elif line.lane.park(self.bell):
+                        self.doing = "asleep: the queue is empty"
+                        self._share.left = 0
+                        self._sleep(None)
+                    elif took < BLOCKS and not self._pause:
+                        idle_pause = min(max(2 * idle_pause, 0.001), LONGEST_PAUSE)
+                        self._sleep(idle_pause)
+                    if self._pause:
+                        self._sleep(self._pause)
+                self._share.left = 0
+        finally:
+            line.belt.shares.remove(self._share)
+            line.lane.leave()
+
+    def fetch(self, waited: float) -> float | None:
+        """One `get`; what it brings is on the ledger and on the belt before anything is raised.
+
+        Returns None, or, if it brought nothing, the seconds that it took.
+        """
+        line, lane, share = self.line, self.line.lane, self._share
+        began = now()
+        try:
+            items, error = items_of(lane.port.get(share.left))
+        except queue.Empty:
+            items, error = [], None
+        except BaseException as broken:
+            items, error = [], broken
+        came = now()
+        if items:
+            count = len(items)
+            self._hand = items
+            self.tally.received += count
+            lane.empty = False
+            lane.filled_at = came
+            share.left = max(0, share.left - count)
+            if count > line.belt.largest_bulk:
+                line.belt.largest_bulk = count
+            self._hand_over(items, came)
+            self._hand = []
+            self.productive = True
+            if lane.parked:
+                lane.wake_one()
+        if line.observers:
+            line.observers.tell(
+                BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began)
+            )
+        if error is not None:
+            raise error
+        if items:
+            return None
+        # A get that did not wait proves only that nothing was there when it began.
+        lane.emptied_at = began if came - began < BLOCKS else came
+        lane.empty = True
+        line.quietened()
+        return came - began
+
+    def fetch_once(self, limit: int) -> BaseException | None:
+        """One `get` outside the loop, and what it raised."""
+        self._share.left = limit
+        try:
+            self.fetch(0.0)
+        except BaseException as error:
+            return error
+        return None
+
+    def _hand_over(self, items: list[Any], at: float) -> None:
+        line, size = self.line, self._size
+        if self.abandoned:
+            self._take_back(items)
+        elif line.returning:  # it was asked for before the line was to stop, and came after
+            self.tally.freed += len(items)
+            self._cleaner.send(Errand("release", items, line.lane))
+        else:
+            parts: list[Any] = (
+                [[item] for item in items]
+                if size == 1
+                else [items[start : start + size] for start in range(0, len(items), size)]
+            )
+            if line.observers:  # only they want to know how long it waits
+                parts = [Chunk(part, line.lane, at) for part in parts]
+            line.belt.put(parts)
+
+    def _take_back(self, items: list[Any]) -> None:
+        """The consumer is long gone: nobody else is left to give these back."""
+        self.tally.freed += len(items)
+        release = self.line.lane.port.release
+        try:
+            if release is None:
+                self.tally.left += len(items)
+            else:
+                release(items, 0)
+                self.tally.released += len(items)
+        except BaseException as error:
+            self.tally.left += len(items)
+            log.error("%d items that a late get() brought could not be released: %r", len(items), error)
+
+    def _wait_for_room(self) -> float | None:
+        """Wait for room; the seconds that it took, or None when it is time to end."""
+        line, belt = self.line, self.line.belt
+        began = now()
+        while not line.asked:
+            if self._has_room():
+                return now() - began
+            belt.dry.append(self.bell)
+            # Looked at again after we are seen to wait, so that nobody who makes room can miss us.
+            room = self._has_room()
+            if not room and not line.asked:
+                self.bell.wait(1)
+            try:
+                belt.dry.remove(self.bell)
+            except ValueError:
+                pass  # whoever rang took it out
+            if room:
+                return now() - began
+        return None
+
+    def _has_room(self) -> bool:
+        if self.line.paused:
+            self.doing = "paused"
+        elif self.line.belt.behind():
+            self.doing = "cleanup is behind"
+            self._cleaner.bell.ring()  # no lingering now
+        elif self.line.belt.ask(self._share, now()):
+            return True
+        else:
+            self.doing = "no room"
+        return False
+
+    def _sleep(self, seconds: float | None) -> None:
+        if not self.line.asked:
+            self.bell.wait(seconds)
+
+    def holds(self) -> list[Any]:
+        return [self._hand]

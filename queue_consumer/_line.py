@@ -1,0 +1,155 @@
+"""What the stations share: the ledger, the belt, those who listen, and the flags that only ever become true."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import Any
+
+from ._bells import Bell
+from ._belt import Belt
+from ._events import Observers, log
+from ._ledger import Ledger, Tally
+from ._port import Port
+
+
+class Lane:
+    """One queue's place at the line: its verbs, and those of its getters that sleep because it is empty."""
+
+    def __init__(self, port: Port, name: str = "") -> None:
+        self.port = port
+        self.name = name
+        self.empty = False  # its last answer was
+        self.emptied_at = float("-inf")  # the latest time at which it is known to have had nothing
+        self.filled_at = float("-inf")
+        self.parked: deque[Bell] = deque()
+        self._awake = 0
+        self._lock = threading.Lock()
+
+    def attempt_of(self, item: Any) -> int | None:
+        """How often the item was delivered; None where the queue does not say."""
+        return None if self.port.attempt is None else int(self.port.attempt(item))
+
+    def enter(self) -> None:
+        """A getter begins to fetch."""
+        with self._lock:
+            self._awake += 1
+
+    def leave(self) -> None:
+        """A getter ends, and another wakes in its stead."""
+        with self._lock:
+            self._awake -= 1
+        self.wake_one()
+
+    def park(self, bell: Bell) -> bool:
+        """The queue is empty: one getter keeps asking, the others sleep until it has found something.
+
+        Returns whether the caller may sleep; it counts as awake again when it is rung.
+        """
+        with self._lock:
+            if self._awake <= 1:
+                return False
+            self._awake -= 1
+            self.parked.append(bell)
+            return True
+
+    def wake_one(self) -> None:
+        with self._lock:
+            if not self.parked:
+                return
+            bell = self.parked.popleft()
+            self._awake += 1
+        bell.ring()
+
+    def wake_all(self) -> None:
+        while self.parked:
+            self.wake_one()
+
+
+class Line:
+    """The shared part of one consumer. Nothing in it is shared with another consumer."""
+
+    def __init__(self, *, lane: Lane, ledger: Ledger, belt: Belt, observers: Observers) -> None:
+        self.lane = lane
+        self.ledger = ledger
+        self.belt = belt
+        self.observers = observers
+        self.asked = False  # to stop: no new get
+        self.returning = False  # what no handler holds goes back to the queue at once
+        self.over = False  # the deadline has passed
+        self.paused = False
+        self.minder = Bell()  # wakes the supervisor
+        self.watching: deque[Bell] = deque()  # of those who wait for the line to be idle
+
+    def quietened(self) -> None:
+        """Something has come to its end, or a queue to its bottom: whoever waits for idleness may look again."""
+        for bell in list(self.watching):
+            bell.ring()
+
+
+class Worker:
+    """A daemon thread of the line that the supervisor minds.
+
+    Daemon, because one stuck in somebody's code must not keep the interpreter from exiting. When it ends the supervisor is
+    rung; whether it should have ended is for `finished` to say.
+    """
+
+    kind = "worker"
+
+    def __init__(self, line: Line, name: str) -> None:
+        self.line = line
+        self.name = name
+        self.tally: Tally = line.ledger.open()
+        self.bell = Bell()
+        self.error: BaseException | None = None
+        self.finished = False  # it ended because it was time to
+        self.ended = False
+        self.thread = threading.Thread(target=self._main, name=f"queue_consumer-{name}", daemon=True)
+        self.thread.line = line  # type: ignore[attr-defined]  # how `on_own_thread` knows it
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def run(self) -> None:
+        raise NotImplementedError
+
+    def _main(self) -> None:
+        try:
+            self.run()
+            self.finished = True
+        except BaseException as error:  # the supervisor says so, and puts another in this place
+            self.error = error
+            if not isinstance(error, SystemExit):
+                log.exception("%s died: %r", self.name, error)
+        finally:
+            self.ended = True
+            self.line.minder.ring()
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended
+
+    def stack(self) -> str:
+        """Where its thread stands."""
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame else ""
+
+    def death(self) -> str:
+        """What it died of, in words."""
+        return repr(self.error)
+
+    def holds(self) -> list[Any]:
+        """The items in its hands, for the ledger's count."""
+        return []
+
+
+def on_own_thread(line: Line) -> bool:
+    """True on a thread of this line, which must not wait for the line's end."""
+    return getattr(threading.current_thread(), "line", None) is line
+
+
+def now() -> float:
+    return time.monotonic()

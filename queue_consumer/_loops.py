@@ -1,0 +1,82 @@
+"""An event loop for those parts of the line that are coroutines: verbs of the queue, and handlers.
+
+Either the user's own loop, which runs elsewhere, or one in a thread of ours, made when first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ._errors import BackendError
+
+R = TypeVar("R")
+
+
+class Loop:
+    """Runs coroutines for threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._theirs = loop
+        self._ours: asyncio.AbstractEventLoop | None = None
+        self._making = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, running."""
+        if self._theirs is not None:
+            return self._theirs
+        with self._making:
+            if self._ours is None:
+                self._ours = asyncio.new_event_loop()
+                self.thread = threading.Thread(
+                    target=self._ours.run_forever, name="queue_consumer-loop", daemon=True
+                )
+                self.thread.start()
+            return self._ours
+
+    def call(self, make: Callable[[], Coroutine[Any, Any, R]], timeout: float | None = None) -> R:
+        """Run a coroutine on the loop and wait for its result, for `timeout` seconds at most."""
+        loop = self.loop
+        if loop.is_closed():
+            raise BackendError("the event loop that the queue's coroutines run on is closed")
+        future = asyncio.run_coroutine_threadsafe(make(), loop)
+        try:
+            return future.result(timeout)
+        except concurrent.futures.CancelledError:
+            raise BackendError("a coroutine of the queue's was cancelled") from None
+        except TimeoutError:
+            if not future.done():  # ours, and not one that the coroutine itself raised
+                future.cancel()
+            raise
+
+    def close(self, timeout: float) -> bool:
+        """End our own loop; True if its thread has ended (or there was none)."""
+        if self._ours is None or self.thread is None:
+            return True
+        loop, thread = self._ours, self.thread
+        loop.call_soon_threadsafe(self._finish)
+        thread.join(timeout)
+        if thread.is_alive():
+            return False
+        loop.close()
+        return True
+
+    def _finish(self) -> None:
+        """On the loop: cancel what still runs, let it hear of that, and stop."""
+        loop = asyncio.get_running_loop()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+
+        async def last() -> None:
+            if tasks:
+                await asyncio.wait(tasks, timeout=1)
+            await loop.shutdown_asyncgens()
+            loop.stop()
+
+        self._last = loop.create_task(last())

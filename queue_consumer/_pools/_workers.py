@@ -1,0 +1,141 @@
+"""What every pool is made of: places, each with a worker in it that takes a chunk, has it handled, and settles it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .._chunk import Chunk, Ending, Parcel
+from .._line import Line, Worker
+from .._settling import Settling
+
+
+class Handler(Worker):
+    """A pool worker. `held` is the chunk in its hands; who takes it out of there accounts for it."""
+
+    kind = "handler"
+    replaceable: Any = "always"
+
+    def __init__(self, line: Line, name: str, settling: Settling) -> None:
+        super().__init__(line, name)
+        self.settling = settling
+        self.held: deque[Chunk] = deque()
+        self.retired = False  # to take no more chunks
+        self.place_lost = False  # its place was given to another
+
+    @property
+    def productive(self) -> bool:
+        return self.tally.freed > 0
+
+    @property
+    def busy(self) -> Any:
+        """Tells the present item from the next; None while there is none."""
+        try:
+            chunk = self.held[0]
+        except IndexError:
+            return None
+        return (self.tally.freed, id(chunk), chunk.taken)
+
+    def item(self) -> Any:
+        """The item it is busy with, if any was taken."""
+        try:
+            chunk = self.held[0]
+        except IndexError:
+            return None
+        return chunk.items[chunk.taken - 1] if chunk.taken else None
+
+    def chunk_of(self, parcel: Parcel) -> Chunk:
+        return Chunk(parcel, self.line.lane) if type(parcel) is list else parcel  # type: ignore[return-value]
+
+    def take(self) -> Parcel | None:
+        """Sleep until there is a chunk; None when it is time to end."""
+        belt = self.line.belt
+        while not (self.retired or belt.closed):
+            chunk = belt.lie_down(self.bell)
+            if chunk is not None:
+                return chunk
+            if not (self.retired or belt.closed):
+                self.bell.wait(60)
+            belt.get_up(self.bell)
+            try:
+                return belt.next()
+            except IndexError:
+                continue
+        return None
+
+    def halt(self) -> None:
+        """Let the iterator end at the next item boundary."""
+        for chunk in list(self.held):
+            chunk.halted = True
+
+    def retire(self) -> None:
+        """End after what is in hand."""
+        self.retired = True
+        self.bell.ring()
+
+    def force(self, reason: str) -> None:
+        """End the handler now, where that can be done."""
+
+    def abandon(self) -> list[Any]:
+        """Give up on it: its iterator ends, its outcome will be ignored. Returns the items that it held."""
+        self.halt()
+        self.retire()
+        items: list[Any] = []
+        while self.held:
+            try:
+                items += self.held.pop().items
+            except IndexError:
+                break
+        return items
+
+    def bury(self) -> None:
+        """It died without accounting for its chunk: do it in its stead."""
+        while self.held:
+            try:
+                chunk = self.held.pop()
+            except IndexError:
+                return
+            self.settling.settle(chunk, Ending("died"), self.tally, self.name, 0.0)
+
+    def holds(self) -> list[Any]:
+        return [chunk.items for chunk in list(self.held)]
+
+
+class Pool:
+    """The places of the handlers. The supervisor puts a new worker into the place of a dead or stuck one."""
+
+    name = "threads"
+
+    def __init__(self, make: Callable[[str], Handler], count: int) -> None:
+        self._make = make
+        self._count = count
+        self.handlers: list[Handler] = []
+        self.strays: list[Handler] = []  # threads whose place was given away and that have not ended yet
+
+    def start(self) -> None:
+        """Fill all places; returns when every worker is ready, or raises what keeps one from being so."""
+        self.handlers = [self._make(f"handler-{number + 1}") for number in range(self._count)]
+        for handler in self.handlers:
+            handler.start()
+
+    def everybody(self) -> list[Handler]:
+        return self.handlers + self.strays
+
+    def replace(self, old: Handler) -> None:
+        """Put a new worker into this place. One that still runs becomes a stray, and keeps what it holds."""
+        new = self._make(old.name)
+        if old.alive:
+            old.place_lost = True
+            old.retire()
+            self.strays = [*self.strays, old]
+        self.handlers = [new if other is old else other for other in self.handlers]
+        new.start()
+
+    def sweep(self) -> None:
+        """Forget strays that have ended."""
+        if self.strays:
+            self.strays = [stray for stray in self.strays if stray.alive]
+
+    def close(self) -> None:
+        """Nothing runs any more: give back what the pool itself holds."""

@@ -1,0 +1,150 @@
+"""From a verdict to deeds: what was consumed goes to cleanup, what failed goes back, what was not taken is handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._chunk import Chunk, Ending, Fate, Receipt, judge
+from ._cleaner import Cleaner, Errand
+from ._events import CallbackFailed, ChunkHandled, log
+from ._ledger import Tally
+from ._line import Lane, Line, now
+from .policies import Constant, Exponential
+
+
+class Settling:
+    """Carries out what `judge` says of a chunk. Called by the worker that handled it, or by whoever buries that worker."""
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        receipt: Receipt,
+        backoff: Callable[[int], float] | None,
+        max_attempts: int | None,
+    ) -> None:
+        self._line = line
+        self._receipt: Receipt = receipt
+        self._backoff = backoff
+        self._default = Constant(1) if line.lane.port.attempt is None else Exponential(base=1, max=300)
+        self._max_attempts = max_attempts
+        self.cleaner: Cleaner
+
+    def settle(self, chunk: Chunk, ending: Ending, tally: Tally, worker: str, took: float) -> None:
+        """Decide on every item of a chunk whose handler call has ended."""
+        line, lane, items = self._line, chunk.lane, chunk.items
+        verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, ending)
+        if line.over and ending.how == "died":  # we ended it: nothing that it held has failed
+            verdict.rest = sorted(verdict.rest + [index for index, _ in verdict.failed])
+            verdict.failed, verdict.passed = [], False
+        consumed = [items[index] for index in verdict.consumed]
+        dropped = [items[index] for index in verdict.dropped]
+        failed = [(items[index], fate) for index, fate in verdict.failed]
+        rest = [items[index] for index in verdict.rest]
+
+        if ending.failure is not None and not (line.over and ending.how == "died"):
+            self._say(ending, chunk, consumed)
+        tally.failed += sum(fate.failure is not None for _, fate in failed)
+        if consumed:
+            self.clean(consumed, lane, tally)
+        if dropped:
+            self._send(Errand("drop", dropped, lane), tally)
+        if failed:
+            self._send_back(failed, lane, tally)
+        if rest:
+            self._hand_on(rest, chunk, verdict.passed, tally)
+        if line.observers:
+            line.observers.tell(
+                ChunkHandled(
+                    worker=worker,
+                    consumed=tuple(consumed),
+                    failed=tuple(item for item, _ in failed),
+                    dropped=tuple(dropped),
+                    handed_on=tuple(rest),
+                    failure=ending.failure or next((fate.failure for _, fate in failed if fate.failure), None),
+                    took=took,
+                )
+            )
+
+    def clean(self, items: list[Any], lane: Lane, tally: Tally) -> None:
+        """These are consumed. A queue without `cleanup` has nothing to be told."""
+        self._send(Errand("clean", items, lane), tally)
+
+    def give_back(self, items: list[Any], lane: Lane, tally: Tally, delay: float = 0.0) -> None:
+        """These were never shown to a handler, and shall go home."""
+        self._send(Errand("release", items, lane, delay=delay), tally)
+
+    def clear_belt(self, tally: Tally) -> None:
+        """Give back all that waits on the belt."""
+        for parcel in self._line.belt.clear():
+            items = parcel.items if isinstance(parcel, Chunk) else parcel
+            self.give_back(items, self._line.lane, tally)
+
+    def delay_of(self, item: Any) -> float:
+        """Seconds before a failed item is seen again, as the back-off has it."""
+        return self._ask(self._attempt(item))
+
+    def _send(self, errand: Errand, tally: Tally) -> None:
+        tally.freed += len(errand.items)
+        self.cleaner.send(errand)
+
+    def _send_back(self, failed: list[tuple[Any, Fate]], lane: Lane, tally: Tally) -> None:
+        """Failed items go back after their delay, those that failed for the last time to the dead letters."""
+        backs: dict[tuple[float | None, int], list[Any]] = {}
+        for item, fate in failed:
+            attempt = self._attempt(item)
+            if self._max_attempts is not None and attempt >= self._max_attempts and fate.failure is not None:
+                self._send(Errand("bury", [item], lane, failure=fate.failure), tally)
+            else:
+                backs.setdefault((fate.delay, attempt), []).append(item)
+        for (delay, attempt), items in backs.items():
+            delay = self._ask(attempt) if delay is None else delay
+            self._send(Errand("release", items, lane, delay=delay), tally)
+
+    def _hand_on(self, rest: list[Any], chunk: Chunk, passed: bool, tally: Tally) -> None:
+        """What was not taken goes to the next free handler; what a second handler did not take either goes back."""
+        line = self._line
+        if line.returning or line.over:
+            self.give_back(rest, chunk.lane, tally)
+        elif passed and chunk.passes:
+            self.give_back(rest, chunk.lane, tally, self.delay_of(rest[0]))
+        else:
+            line.belt.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed)])
+
+    def _attempt(self, item: Any) -> int:
+        attempt = self._line.lane.port.attempt
+        if attempt is None:
+            return 1
+        try:
+            return max(1, int(attempt(item)))
+        except Exception as error:  # the item takes its usual way, as if delivered for the first time
+            self._raised("queue.attempt", error)
+            return 1
+
+    def _ask(self, attempt: int) -> float:
+        if self._backoff is not None:
+            try:
+                delay = float(self._backoff(attempt))
+                if 0 <= delay < float("inf"):
+                    return delay
+                raise ValueError(f"a back-off must be a number of seconds of at least 0; got {delay!r}")
+            except Exception as error:  # the default back-off is used instead
+                self._raised("backoff", error)
+        return self._default(attempt)
+
+    def _raised(self, callback: str, error: Exception) -> None:
+        log.error("%s raised, so its default is used: %r", callback, error)
+        self._line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
+
+    def _say(self, ending: Ending, chunk: Chunk, consumed: list[Any]) -> None:
+        assert ending.failure is not None
+        log.error(
+            "handler %s with item %d of %d, %d of them consumed: %s%s",
+            {"died": "died", "refused": "is none"}.get(ending.how, "failed"),
+            chunk.taken,
+            len(chunk.items),
+            len(consumed),
+            ending.failure,
+            "\n" + ending.failure.traceback.rstrip() if ending.failure.traceback else "",
+        )

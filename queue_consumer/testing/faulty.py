@@ -1,0 +1,447 @@
+"""A queue that fails as queues do, by a script, and that keeps the books of what truly happened."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from queue_consumer import CleanupError, MemoryQueue, Report, Stats, UsageError
+from queue_consumer.memory import MemoryMessage
+
+__all__ = ["CHAOS", "FaultyQueue", "InjectedFault"]
+
+Verb: TypeAlias = Literal["get", "cleanup", "release", "attempt", "identity", "close"]
+
+FAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "get": {
+            "raise": "raises, and gives nothing",
+            "empty": "raises queue.Empty",
+            "none": "returns None, and leaves in the queue what is there",
+            "slow": "takes a while",
+            "hang": "blocks until it is interrupted, then gives nothing",
+            "late": "blocks until it is interrupted, then gives what there is",
+            "deaf": "blocks until wake() is called, whoever interrupts it; then gives what there is",
+            "break": "gives an iterable that raises after the first items",
+            "tuple": "gives a tuple",
+            "generator": "gives a generator",
+            "deque": "gives a deque",
+            "bare": "gives one item, bare",
+            "more": "gives more than was asked for",
+            "duplicate": "delivers something that is held once more",
+        },
+        "cleanup": {
+            "raise": "raises, and cleans up nothing",
+            "partly": "cleans up every other item, and raises CleanupError for the rest",
+            "unheard": "cleans up all, and raises nevertheless: the answer was lost",
+            "slow": "takes a while",
+        },
+        "release": {"raise": "raises, and takes nothing back", "slow": "takes a while"},
+        "attempt": {"raise": "raises"},
+        "identity": {"raise": "raises"},
+        "close": {"raise": "raises"},
+    }
+)
+
+CHAOS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "get": {
+            "raise": 0.02,
+            "empty": 0.02,
+            "none": 0.02,
+            "slow": 0.02,
+            "break": 0.02,
+            "tuple": 0.1,
+            "generator": 0.1,
+            "deque": 0.1,
+            "bare": 0.05,
+            "more": 0.05,
+            "duplicate": 0.03,
+        },
+        "cleanup": {"raise": 0.05, "partly": 0.05, "unheard": 0.02, "slow": 0.02},
+        "release": {"raise": 0.02, "slow": 0.02},
+    }
+)
+"""What goes wrong when only a seed is given, and how often. Nothing in it hangs or lasts for ever."""
+
+
+class InjectedFault(Exception):
+    """Raised by a `FaultyQueue`, because its script says so."""
+
+
+class FaultyQueue:
+    """A `MemoryQueue` whose verbs fail, and which can tell afterwards whether anything was lost.
+
+    Each call of a verb draws its fault: first from the script, call by call, and when that is at its end by
+    chance. The same seed gives the same faults in the same order of calls. The faults, by verb, are those of
+    the table `FAULTS`.
+
+        queue = FaultyQueue(range(1000), seed=7)
+        with Consumer(queue, handler) as consumer:
+            consumer.wait_idle()
+        queue.reconcile(consumer.shutdown(), handled=ids_that_the_handler_wrote_down)
+
+    Args:
+        items: what is put into it, as messages with these bodies; or a `MemoryQueue` of messages. Plain
+            items will not do: where two can be the same object, no books can be kept of them.
+        seed: what chance starts from. With a seed and no `chances`, those of `CHAOS` hold; without both,
+            nothing happens by chance.
+        script: for a verb, the faults of its first calls; "ok" and None are none.
+        chances: for a verb, how likely each of its faults is in each call, from 0 to 1.
+        stubborn: is asked of each item; where it is true, `cleanup` always fails for the item.
+        slow: how many seconds a slow call takes.
+        without: names of verbs that this queue is not to have.
+        bulk, wait, max_attempts, clock: as for `MemoryQueue`, if one has to be made.
+
+    Attributes:
+        queue: the `MemoryQueue` in it.
+        injected: how often each fault has happened, by (verb, fault).
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any] | MemoryQueue[Any] = (),
+        *,
+        seed: int | str | None = None,
+        script: Mapping[str, Iterable[str | None]] | None = None,
+        chances: Mapping[str, Mapping[str, float]] | None = None,
+        stubborn: Callable[[Any], object] | None = None,
+        slow: float = 0.02,
+        without: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
+        if isinstance(items, MemoryQueue):
+            self.queue: MemoryQueue[Any] = items
+        else:
+            self.queue = MemoryQueue(**options)
+            self.queue.put_many([{"body": item} for item in items])
+        if chances is None:
+            chances = {} if seed is None else CHAOS
+        self.seed = seed
+        self.injected: Counter[tuple[str, str]] = Counter()
+        self._script = {verb: iter(known(verb, list(faults))) for verb, faults in (script or {}).items()}
+        self._chances = {
+            verb: dict(zip(known(verb, list(c)), c.values(), strict=True)) for verb, c in chances.items()
+        }
+        self._random = {verb: random.Random(f"{seed} {verb}") for verb in FAULTS}
+        self._stubborn = stubborn
+        self._slow = slow
+        self._lock = threading.Lock()
+        self._interrupts = threading.Condition()
+        self._interrupted = 0
+        self._woken = threading.Event()
+        # The books. Deliveries by id() of their objects, which are kept, so that no id() comes again.
+        self._given: dict[int, Any] = {}
+        self._confirmed: dict[int, str] = {}  # what the consumer was told: "cleaned" or "released"
+        self._gone: set[Any] = set()  # messages that are truly cleaned up
+        self._findings: list[str] = []
+        self._closed = 0
+        for verb in without:
+            setattr(self, verb, None)
+
+    def __repr__(self) -> str:
+        return f"<FaultyQueue seed={self.seed!r} {self.queue!r}>"
+
+    # The verbs.
+
+    def get(self, limit: int | None = None) -> Any:
+        if self._closed:
+            self._find("get() was called after close()")
+        match self._draw("get"):
+            case "raise":
+                raise InjectedFault("get")
+            case "empty":
+                raise queue.Empty
+            case "none":
+                return None
+            case "slow":
+                self._pause(self._slow)
+            case "hang":
+                self._pause(None)
+                return []
+            case "late":
+                self._pause(None)
+            case "deaf":
+                self._woken.wait()
+            case "break":
+                return self._breaking(self._take(1 if limit is None else max(1, limit // 2)))
+            case "tuple":
+                return tuple(self._take(limit))
+            case "generator":
+                return (item for item in self._take(limit))
+            case "deque":
+                return deque(self._take(limit))
+            case "bare":
+                one = self._take(1)
+                return one[0] if one else None
+            case "more":
+                return self._take(None) + self.take_now()
+            case "duplicate":
+                self._repeat()
+            case _:
+                pass
+        return self._take(limit)
+
+    def interrupt(self) -> None:
+        with self._interrupts:
+            self._interrupted += 1
+            self._interrupts.notify_all()
+        self.queue.interrupt()
+
+    def wake(self) -> None:
+        """Let go of what blocks because it is deaf, now and from now on."""
+        self._woken.set()
+
+    def cleanup(self, items: Sequence[Any]) -> None:
+        items = list(items)
+        self._inspect("cleanup", items)
+        fault = self._draw("cleanup")
+        if fault == "raise":
+            raise InjectedFault("cleanup")
+        if fault == "slow":
+            self._pause(self._slow)
+        failed = [item for item in items if self._stubborn is not None and self._stubborn(item)]
+        if fault == "partly":
+            failed += [item for item in items[::2] if not among(item, failed)]
+        done = [item for item in items if not among(item, failed)]
+        with self._lock:
+            fresh = [item for item in done if item.id not in self._gone]
+            self._gone.update(item.id for item in fresh)
+        # What is gone is forgiven, as brokers do: the consumer may not have heard of it.
+        self._clean(fresh)
+        if fault == "unheard":
+            raise InjectedFault("cleanup: all were cleaned up, and nobody heard of it")
+        with self._lock:
+            self._confirmed.update((id(item), "cleaned") for item in done)
+        if failed:
+            raise CleanupError(failed, "as injected")
+
+    def release(self, items: Sequence[Any], delay: float = 0) -> None:
+        items = list(items)
+        self._inspect("release", items)
+        match self._draw("release"):
+            case "raise":
+                raise InjectedFault("release")
+            case "slow":
+                self._pause(self._slow)
+            case _:
+                pass
+        self.queue.release(items, delay)
+        with self._lock:
+            self._confirmed.update((id(item), "released") for item in items)
+
+    def attempt(self, item: Any) -> int:
+        if self._draw("attempt") == "raise":
+            raise InjectedFault("attempt")
+        return self.queue.attempt(item)
+
+    def identity(self, item: Any) -> Any:
+        if self._draw("identity") == "raise":
+            raise InjectedFault("identity")
+        return self.queue.identity(item)
+
+    def stats(self) -> dict[str, int]:
+        return self.queue.stats()
+
+    def close(self) -> None:
+        self._closed += 1
+        if self._closed > 1:
+            self._find("close() was called more than once")
+        if self._draw("close") == "raise":
+            raise InjectedFault("close")
+        self.queue.close()
+
+    # The books.
+
+    @property
+    def delivered(self) -> int:
+        """How many items `get` gave, those that came again included."""
+        return len(self._given)
+
+    @property
+    def cleaned(self) -> set[Any]:
+        """The ids of the messages that are truly cleaned up."""
+        with self._lock:
+            return set(self._gone)
+
+    def reconcile(self, report: Report | Stats, handled: Iterable[Any] | None = None) -> None:
+        """Compare what a consumer says with what truly happened, after it has stopped.
+
+        Args:
+            report: what the only consumer of this queue says. handled: what the handlers wrote down: a
+            message, or its `id`, each time that one was done with (or
+                dropped), in whatever process. Then it is also checked that nothing was cleaned up that they
+                had not done, and that nothing was handled more often than it was delivered.
+
+        Raises:
+            AssertionError: they differ; each difference is a sentence.
+        """
+        stats = report.stats if isinstance(report, Report) else report
+        with self._lock:
+            findings = list(self._findings)
+            deliveries = Counter(item.id for item in self._given.values())
+            confirmed = Counter(self._confirmed.values())
+        twice = self.injected["get", "duplicate"]
+        if not stats.balanced:
+            findings.append(f"the ledger does not balance: {stats}")
+        if stats.received != len(self._given):
+            findings.append(
+                f"the ledger says that {stats.received} were received, and get() gave {len(self._given)}"
+            )
+        for name, ours, theirs in (
+            ("cleaned up (or dropped)", confirmed["cleaned"], stats.cleaned + stats.dropped),
+            ("released", confirmed["released"], stats.released),
+        ):
+            # Of a message that came twice only one delivery may have been cleaned up, for both.
+            if not ours <= theirs <= ours + twice:
+                findings.append(
+                    f"the ledger says that {theirs} were {name}, and the queue was asked for {ours}"
+                )
+        findings += self._lost(stats)
+        if handled is not None:
+            findings += self._false_receipts(deliveries, handled)
+        if findings:
+            raise AssertionError("\n".join([f"{self!r} does not reconcile:", *findings]))
+
+    def _lost(self, stats: Stats) -> Iterator[str]:
+        """Everything that was put is cleaned up, or in the queue, or held because the consumer says so."""
+        now = self.queue.stats()
+        missing = (
+            now["put"] - now["cleaned"] - now["buried"] - now["waiting"] - now["delayed"] - now["in_flight"]
+        )
+        if missing:
+            yield f"{missing} messages are neither cleaned up nor in the queue"
+        excused = stats.left + stats.tombstoned + stats.lost + stats.abandoned + stats.in_flight
+        excused += self.injected["get", "duplicate"]
+        if now["in_flight"] > excused:
+            yield (
+                f"the queue still waits for the fate of {now['in_flight']} items, "
+                f"and the ledger says that it should be {excused} at most"
+            )
+
+    def _false_receipts(self, deliveries: Counter[Any], handled: Iterable[Any]) -> Iterator[str]:
+        done = Counter(one.id if isinstance(one, MemoryMessage) else one for one in handled)
+        false = sorted(map(str, self._gone - done.keys()))
+        if false:
+            yield f"{len(false)} were cleaned up, and no handler had done them: {', '.join(false[:10])}"
+        often = [
+            f"{key} ({done[key]} times, delivered {deliveries[key]})"
+            for key in done
+            if done[key] > deliveries[key]
+        ]
+        if often:
+            yield f"{len(often)} were handled more often than they were delivered: {', '.join(often[:10])}"
+
+    # How it is done.
+
+    def _draw(self, verb: Verb) -> str | None:
+        with self._lock:
+            fault: str | None = None
+            scripted = self._script.get(verb)
+            if scripted is not None:
+                fault = next(scripted, "end")
+                if fault == "end":
+                    del self._script[verb]
+                    scripted, fault = None, None
+            if scripted is None and verb in self._chances:
+                point = self._random[verb].random()
+                for name, chance in self._chances[verb].items():
+                    point -= chance
+                    if point < 0:
+                        fault = name
+                        break
+            if fault == "ok":
+                fault = None
+            if fault is not None:
+                self.injected[verb, fault] += 1
+            return fault
+
+    def _take(self, limit: int | None) -> list[Any]:
+        return self._note(self.queue.get(limit))
+
+    def take_now(self) -> list[Any]:
+        """What is there at this moment; like `get`, without waiting and without faults."""
+        return self._note(self.queue.get()) if self.queue.stats()["waiting"] else []
+
+    def _note(self, items: list[Any]) -> list[Any]:
+        with self._lock:
+            for item in items:
+                if not isinstance(item, MemoryMessage):
+                    raise UsageError(
+                        f"a FaultyQueue needs messages, that were put into its queue; got {item!r}"
+                    )
+                self._given[id(item)] = item
+        return items
+
+    def _breaking(self, items: list[Any]) -> Iterator[Any]:
+        yield from items
+        raise InjectedFault("get: the iterable broke")
+
+    def _repeat(self) -> None:
+        with self._lock:
+            held = [
+                item
+                for key, item in self._given.items()
+                if key not in self._confirmed and item.id not in self._gone
+            ]
+            chosen = self._random["get"].choice(held) if held else None
+        if chosen is not None:
+            try:
+                self.queue.redeliver(chosen)
+            except Exception:
+                pass  # it ended in this very moment
+
+    def _clean(self, items: list[Any]) -> None:
+        if items:
+            self.queue.cleanup(items)
+
+    def _pause(self, seconds: float | None) -> None:
+        """Wait so long, or until interrupted."""
+        with self._interrupts:
+            before = self._interrupted
+            self._interrupts.wait_for(lambda: self._interrupted != before, seconds)
+
+    def _inspect(self, verb: str, items: list[Any]) -> None:
+        """Note what the line promises never to do."""
+        if not items:
+            self._find(f"{verb}() was called with no items")
+        if len({id(item) for item in items}) < len(items):
+            self._find(f"{verb}() was called with the same item twice")
+        with self._lock:
+            for item in items:
+                if self._given.get(id(item)) is not item:
+                    self._findings.append(
+                        f"{verb}() was called with an object that get() never gave: {item!r}"
+                    )
+                elif id(item) in self._confirmed:
+                    self._findings.append(
+                        f"{verb}() was called with {item!r}, which was {self._confirmed[id(item)]} before"
+                    )
+
+    def _find(self, sentence: str) -> None:
+        with self._lock:
+            self._findings.append(sentence)
+
+
+def among(item: Any, items: list[Any]) -> bool:
+    """Whether it is one of these very objects."""
+    return any(item is one for one in items)
+
+
+def known(verb: str, faults: list[Any]) -> list[Any]:
+    """These faults, if there are such."""
+    if verb not in FAULTS:
+        raise ValueError(
+            f"FaultyQueue: no faults are known of {verb!r}; of these they are: {', '.join(FAULTS)}"
+        )
+    for fault in faults:
+        if fault not in (None, "ok", *FAULTS[verb]):
+            raise ValueError(
+                f"FaultyQueue: {verb} has no fault {fault!r}; it has: ok, {', '.join(FAULTS[verb])}"
+            )
+    return faults

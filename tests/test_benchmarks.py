@@ -1,0 +1,176 @@
+"""The benchmarks run, keep what they measured, and judge it as they say. No test here asserts a time."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+class Modules:
+    """The benchmarks' modules, by name; they are scripts beside each other and not a package."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield Modules()
+    # Their names are too common to be left to other tests.
+    for name in set(sys.modules) - before:
+        if (BENCHMARKS / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+def rates(*values: float) -> list[dict[str, float]]:
+    return [{"rate": value} for value in values]
+
+
+@pytest.mark.timeout(400)
+def test_a_quick_run_measures_everything_of_ours_and_writes_json_and_plot(
+    tmp_path: Path, benchmarks: Modules
+) -> None:
+    """`run.py --quick --no-peers` measures all but the peers once, fails for none, and keeps it all."""
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--no-peers", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    expected = {c.full_name for c in benchmarks.catalogue.ALL if c.kind != "peer"}
+    assert set(kept["rounds"]) == expected
+    assert all(len(samples) == 1 for samples in kept["rounds"].values())
+    assert kept["failed"] == {}
+    assert {bar["verdict"] for bar in kept["bars"]} <= {"meets", "misses", "not measured"}
+    assert "Bars (judged on the median of the rounds)" in done.stdout
+    if importlib.util.find_spec("matplotlib"):
+        assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
+    else:
+        assert "No plot: matplotlib is not installed." in done.stdout
+
+
+def test_contenders_take_turns(benchmarks: Modules) -> None:
+    """Within a topic everybody is measured once before anybody is measured again."""
+
+    def made(topic: str, name: str) -> object:
+        contender = benchmarks.contender.Contender
+        return contender(topic=topic, name=name, kind="ours", measure=dict, items=1, few=1)
+
+    a, b, other = made("one", "a"), made("one", "b"), made("two", "c")
+    order = list(benchmarks.run.schedule([a, other, b], 2))
+    assert order == [(0, a), (0, b), (1, a), (1, b), (0, other), (1, other)]
+
+
+def test_a_bar_is_judged_on_the_median_of_the_ratios_of_each_round(benchmarks: Modules) -> None:
+    """A machine that slows down in mid-run slows both sides, so each round is compared with itself."""
+    bar = benchmarks.bars.Bar(subject="ours", metric="rate", limit=10, against="theirs")
+    rounds = {"ours": rates(100, 11, 120), "theirs": rates(10, 1, 20)}
+    (verdict,) = benchmarks.bars.judge(rounds, peers=[], bars=[bar])
+    assert verdict.values == (10, 11, 6)
+    assert (verdict.value, verdict.word) == (10, "meets")
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(0.04, "meets"), (0.05, "meets"), (0.06, "misses"), (None, "not measured")]
+)
+def test_a_bar_without_an_opponent_is_an_upper_limit(
+    benchmarks: Modules, value: float | None, word: str
+) -> None:
+    """What may take so long at most is judged by itself; what was not measured is not judged."""
+    bar = benchmarks.bars.Bar(subject="ours", metric="stop", limit=0.05, at_most=True, unit="s")
+    rounds = {} if value is None else {"ours": [{"stop": value}]}
+    (verdict,) = benchmarks.bars.judge(rounds, peers=[], bars=[bar])
+    assert verdict.word == word
+
+
+def test_the_opponent_is_the_fastest_peer_of_the_run(benchmarks: Modules) -> None:
+    """Nobody chooses whom to be compared with: the peer with the highest median rate is it."""
+    bar = benchmarks.bars.Bar(subject="ours", metric="rate", limit=7, against=benchmarks.bars.FASTEST_PEER)
+    rounds = {"ours": rates(80, 80, 80), "slow": rates(1, 99, 1), "fast": rates(10, 10, 10)}
+    (verdict,) = benchmarks.bars.judge(rounds, peers=["slow", "fast", "absent"], bars=[bar])
+    assert (verdict.against, verdict.value, verdict.word) == ("fast", 8, "meets")
+
+
+def test_every_bar_names_a_contender_that_exists(benchmarks: Modules) -> None:
+    """A bar whose subject was renamed would silently never be judged again."""
+    names = {contender.full_name for contender in benchmarks.catalogue.ALL}
+    several = benchmarks.bars.FASTEST_PEER, benchmarks.bars.PROCESS_SUBMIT
+    for bar in benchmarks.bars.BARS:
+        assert bar.subject in names
+        assert bar.against in {None, *several, *names}
+
+
+def test_a_peer_that_is_not_installed_is_named_in_the_table(benchmarks: Modules) -> None:
+    """What could not be measured is said where its numbers would stand."""
+    with pytest.raises(benchmarks.contender.NotInstalled, match="no_such_peer is not installed"):
+        benchmarks.peers.peer("no_such_peer")
+    missing = {"throughput: ghost": "ghost is not installed"}
+    text = benchmarks.report.throughput({"throughput: ours": rates(5)}, ["throughput: ours"], [], missing)
+    assert "Not measured: ghost: ghost is not installed" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "flags", "code"),
+    [
+        ({"failed": "boom"}, [], 1),
+        ({"import": 1.0}, [], 0),
+        ({"import": 1.0}, ["--strict"], 1),
+        ({"import": 0.01}, ["--strict"], 0),
+    ],
+)
+def test_the_exit_code_tells_of_failures_and_only_when_strict_of_bars(
+    benchmarks: Modules,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    answer: dict[str, float | str],
+    flags: list[str],
+    code: int,
+) -> None:
+    """A measurement that fails is an error; a missed bar is news, and an error only with --strict."""
+    monkeypatch.setattr(benchmarks.run, "measure", lambda contender, items: answer)
+    only = ["--only", "import queue_consumer", "--rounds", "1", "--out", str(tmp_path)]
+    assert benchmarks.run.main([*only, *flags]) == code
+    said = capsys.readouterr()
+    assert ("boom" in said.err) == ("failed" in answer)
+    assert (tmp_path / "results.json").exists()
+
+
+def test_without_matplotlib_there_is_no_plot_and_no_error(
+    benchmarks: Modules, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The numbers do not depend on a drawing library."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert benchmarks.plot.draw({}, [], tmp_path / "plot.png", footnote="") is False
+    assert not (tmp_path / "plot.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1_240_000, "", "1.24 M"),
+        (83e-6, "s", "83 µs"),
+        (0.0123, "s", "12.3 ms"),
+        (412, "B", "412 B"),
+        (3 * 2**20, "B", "3 MiB"),
+        (0.981, "%", "98.1 %"),
+        (12.34, "×", "12.3×"),
+        (1234, "×", "1,234×"),
+    ],
+)
+def test_quantities_are_written_as_people_read_them(
+    benchmarks: Modules, value: float, unit: str, text: str
+) -> None:
+    """Three significant digits and the unit that keeps them short."""
+    assert benchmarks.report.quantity(value, unit) == text
