@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -77,15 +76,9 @@ def schedule(contenders: Sequence[Contender], rounds: int) -> Iterable[tuple[int
 
 def measure(contender: Contender, items: int) -> dict[str, Any]:
     """One measurement in a process of its own; what went wrong is said under the key `failed`."""
-    environment = dict(os.environ)
-    # What is measured is the checkout that this file belongs to, installed or not.
-    path = (str(HERE.parent), *filter(None, [environment.get("PYTHONPATH")]))
-    environment["PYTHONPATH"] = os.pathsep.join(path)
     command = [sys.executable, str(HERE / "measure.py"), contender.topic, contender.name, str(items)]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=LONGEST_MEASUREMENT
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_MEASUREMENT)
     except subprocess.TimeoutExpired:
         return {"failed": f"no answer within {LONGEST_MEASUREMENT:.0f} s"}
     if done.returncode:

@@ -54,6 +54,10 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
+    def told(self) -> str:
+        """With its traceback, where there is one."""
+        return f"{self}\n{self.traceback.rstrip()}" if self.traceback else str(self)
+
 
 class Failed(Generic[T]):
     """Returned by a handler: these items, the very objects it was given, were not done; the others it took were."""
@@ -189,13 +193,14 @@ class Ending:
 
     Attributes:
         how: "returned"; "raised"; "died" (its process did, at an unknown line of it); "refused" (what it returned
-            shows that it cannot have handled anything).
+            shows that it cannot have handled anything); "unopened" (it was never called, for an item that cannot be
+            brought to it).
         failure: why, unless it returned or asked for a retry.
         signal: what `Retry` or `Drop` wants for the item held; None for any other end.
         decided: what explicit receipts and `Failed` say of single items, by position.
     """
 
-    how: Literal["returned", "raised", "died", "refused"]
+    how: Literal["returned", "raised", "died", "refused", "unopened"]
     failure: Failure | None = None
     signal: Fate | None = None
     decided: dict[int, Fate] = field(default_factory=dict)
@@ -211,11 +216,12 @@ def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> 
     if not isinstance(result, Failed):
         return Ending("returned", decided=decided) if decided else RETURNED
     failed = Failure("Failed", "the handler returned it as failed")
-    decided = dict(decided)
+    acknowledged, decided = decided, dict(decided)
     for item in result.items:
         found = [i for i, own in enumerate(items) if own is item and (i not in decided or decided[i] is CONSUMED)]
         if not found:
-            return Ending("raised", Failure("ValueError", "Failed() names an object that is not an item of this chunk"))
+            stranger = Failure("ValueError", "Failed() names an object that is not an item of this chunk")
+            return Ending("raised", stranger, decided=acknowledged)
         decided[found[0]] = Fate("failed", None, failed)
     return Ending("returned", decided=decided)
 
@@ -268,13 +274,22 @@ def judge(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: Endi
     return verdict
 
 
+# For endings that bring no failure along, where there is one all the same.
+UNSAID = {
+    "raised": Failure("Drop", "raised when it was not clear of which item: before the first, or after the last"),
+    "died": Failure("Died", "its worker died while it held the item"),
+}
+
+
 def undecided(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: Ending) -> dict[int, Fate]:
     """The fates of those items that the handler itself said nothing of; a position left out was not taken."""
-    failed = Fate("failed", None, ending.failure)
+    failed = Fate("failed", None, ending.failure or UNSAID.get(ending.how))
     open_ = [index for index in range(taken) if index not in ending.decided]
     match ending.how, receipt:
         case "refused", _:
             return {index: failed for index in range(size)}
+        case "unopened", _:
+            return {}
         case "returned", "explicit":
             why = Failure("Unacknowledged", "the handler ended without ack() or fail() for it")
             return {index: Fate("failed", None, why) for index in open_}

@@ -11,6 +11,7 @@ import multiprocessing.context
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeAlias
@@ -174,18 +175,32 @@ class Consumer(Generic[T]):
         elif mp_context is not None:
             raise ValueError(f"mp_context is for pool='processes'; got {mp_context!r} with pool={self._pool_name!r}")
 
+        self._prefetch = prefetch
+        self._backoff = backoff
+        self._max_attempts = max_attempts
+        self._dead_letter = dead_letter
         self._ledger = Ledger()
-        belt = Belt(self._ledger, handlers=self._handlers, size=self._size, prefetch=prefetch)
-        self._line = Line(lane=Lane(port), ledger=self._ledger, belt=belt, observers=Observers(observers))
-        self._settling = Settling(
-            self._line, receipt=self._receipt, backoff=backoff, max_attempts=max_attempts
-        )
-        self._cleaner = self._settling.cleaner = Cleaner(
-            self._line, most=self._getters, dead_letter=dead_letter, delay_of=self._settling.delay_of
-        )
+        self._line = self._make_line(Lane(port), Observers(observers))
+        self._settling = self._make_settling(self._line)
+        self._cleaner = self._settling.cleaner
         self._supervisor: Supervisor | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # reentrant: a signal handler may call in the middle of start()
+        self._starter: int | None = None  # the thread that is in start()
+        self._onces: list[Once] = []  # in run_once(), each on a thread of the user's
         self._busy_at = now()
+
+    def _make_line(self, lane: Lane, observers: Observers) -> Line:
+        belt = Belt(self._ledger, handlers=self._handlers, size=self._size, prefetch=self._prefetch)
+        return Line(lane=lane, ledger=self._ledger, belt=belt, observers=observers)
+
+    def _make_settling(self, line: Line) -> Settling:
+        settling = Settling(
+            line, receipt=self._receipt, backoff=self._backoff, max_attempts=self._max_attempts
+        )
+        settling.cleaner = Cleaner(
+            line, most=self._getters, dead_letter=self._dead_letter, delay_of=settling.delay_of
+        )
+        return settling
 
     # ------------------------------------------------------------------ running
 
@@ -201,8 +216,14 @@ class Consumer(Generic[T]):
                     return self
                 case State.DRAINING | State.STOPPED:
                     raise UsageError("a consumer that was stopped cannot start again: make a new Consumer")
+                case State.NEW if self._starter is None:
+                    self._starter = threading.get_ident()
+                    try:
+                        self._start()
+                    finally:
+                        self._starter = None
                 case State.NEW:
-                    self._start()
+                    pass  # called in the middle of start(), by something that it calls
         return self
 
     def _start(self) -> None:
@@ -330,7 +351,6 @@ class Consumer(Generic[T]):
         supervisor = self._supervisor
         if supervisor is None:
             return
-        woken = Bell()
         signals = 0
 
         def on_signal(count: int) -> None:
@@ -339,16 +359,13 @@ class Consumer(Generic[T]):
             if count > 1:
                 supervisor.deadline = 0.0
             self.stop()
-            woken.ring()
 
         with taken(on_signal):
-            watcher = Bell()
             said = 0
             while not supervisor.stopped.wait(0.2 if signals == said else 0):
                 if said < signals:
                     said = signals
                     self._say_draining(said)
-            del watcher
         supervisor.thread.join(5)
         if supervisor.failure is not None:
             raise supervisor.failure
@@ -373,7 +390,15 @@ class Consumer(Generic[T]):
         """
         if self.state in (State.RUNNING, State.DRAINING):
             raise UsageError(f"run_once() is for a consumer that does not run; this one is {self.state.value}")
-        return Once(self).run()
+        self._loop.reopen()
+        once = Once(self)
+        self._onces.append(once)
+        try:
+            return once.run()
+        finally:
+            self._onces.remove(once)
+            if self.state is State.STOPPED:  # nobody will come to close it
+                self._loop.close(1.0)
 
     # ------------------------------------------------------------------ stopping
 
@@ -400,13 +425,16 @@ class Consumer(Generic[T]):
         return self._end()
 
     def _end(self) -> Report:
+        if self._starter not in (None, threading.get_ident()):
+            with self._starting:  # another thread is in the middle of start(), and there is something to wait for
+                pass
         supervisor = self._supervisor
-        if supervisor is None:
+        running = self._starter is not None or (supervisor is not None and not supervisor.stopped)
+        if supervisor is None or (running and self._on_own_thread()):
+            if not running:
+                self._loop.close(1.0)  # run_once() may have needed one
             stats = self.stats()
-            return Report(stats=stats, balanced=stats.balanced)
-        if not supervisor.stopped and self._on_own_thread():
-            stats = self.stats()
-            return Report(stats=stats, balanced=stats.balanced, provisional=True)
+            return Report(stats=stats, balanced=stats.balanced, provisional=running)
         supervisor.stopped.wait()
         supervisor.thread.join(5)
         if supervisor.failure is not None:
@@ -415,7 +443,12 @@ class Consumer(Generic[T]):
         return supervisor.report
 
     def _on_own_thread(self) -> bool:
-        return on_own_thread(self._line) or threading.current_thread() is self._loop.thread
+        return (
+            on_own_thread(self._line)
+            or threading.current_thread() is self._loop.thread
+            or self._loop.is_here()
+            or self._starter == threading.get_ident()
+        )
 
     def pause(self) -> None:
         """Fetch no more until `resume()`; everything else goes on."""
@@ -462,8 +495,9 @@ class Consumer(Generic[T]):
 
     def _in_flight(self) -> int:
         """What the stations hold, counted; not computed from the ledger, which it is to check."""
-        held = [parcel if isinstance(parcel, list) else parcel.items for parcel in list(self._line.belt.waiting)]
-        held += self._cleaner.holds()
+        held = [*on_belt(self._line.belt), *self._cleaner.holds()]
+        for once in list(self._onces):
+            held += once.holds()
         if self._supervisor is not None:
             for worker in (*self._supervisor.getters, *self._supervisor.pool.everybody()):
                 held += worker.holds()
@@ -566,22 +600,30 @@ COUNTED = (
 
 
 class Once:
-    """`run_once`: the same stations, worked by one thread in turn."""
+    """`run_once`: the same stations, worked by one thread in turn.
+
+    New ones for every call, since those of a consumer that was stopped send everything home.
+    """
 
     def __init__(self, consumer: Consumer[Any]) -> None:
         self._consumer = consumer
-        self._line = consumer._line
-        self._settling = consumer._settling
-        self._cleaner = consumer._cleaner
+        self._line = consumer._make_line(consumer._line.lane, consumer._line.observers)
+        self._settling = consumer._make_settling(self._line)
+        self._cleaner = self._settling.cleaner
+        self._hand = Hand(self._cleaner, "run_once")
+        self._held: deque[Any] = deque()
+
+    def holds(self) -> list[list[Any]]:
+        """The items in its hands, for the ledger's count."""
+        held = [chunk.items for chunk in list(self._held)]
+        return [*held, *on_belt(self._line.belt), *self._cleaner.holds(), *self._hand.holds()]
 
     def run(self) -> Result:
-        from collections import deque
-
         consumer, line = self._consumer, self._line
         before = consumer.stats()
-        getter = consumer._hire_getter("run_once")
+        getter = Getter(line, "run_once", self._cleaner, consumer._size, 0)
         error = getter.fetch_once(consumer._handlers * consumer._size)
-        held: deque[Any] = deque()
+        held = self._held
         context = entered(contextvars.copy_context(), held)
         tally = getter.tally
         while line.belt.waiting:
@@ -618,7 +660,7 @@ class Once:
 
     def _clean(self) -> None:
         """Clean up until nothing is left to do, waiting where something is to be tried again."""
-        hand = Hand(self._cleaner, "run_once")
+        hand = self._hand
         while True:
             self._cleaner._due()
             hand.hand = self._cleaner.take(self._line.lane, 1 << 62)
@@ -628,6 +670,11 @@ class Once:
                 self._cleaner.bell.wait(self._cleaner._next_due())
             else:
                 return
+
+
+def on_belt(belt: Belt) -> list[list[Any]]:
+    """The items of each chunk that waits."""
+    return [parcel.items if isinstance(parcel, Chunk) else parcel for parcel in list(belt.waiting)]
 
 
 def check_is(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
@@ -695,7 +742,10 @@ async def in_thread(call: Callable[[], Any]) -> Any:
             result = call()
         except BaseException as raised_:
             error = raised_
-        loop.call_soon_threadsafe(settle, result, error)
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop is closed: whoever waited for this has gone
 
     threading.Thread(target=work, name="queue_consumer-waiting", daemon=True).start()
     return await future

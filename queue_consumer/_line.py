@@ -134,8 +134,7 @@ class Worker:
 
     def stack(self) -> str:
         """Where its thread stands."""
-        frame = sys._current_frames().get(self.thread.ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame else ""
+        return stack_of(self.thread)
 
     def death(self) -> str:
         """What it died of, in words."""
@@ -144,6 +143,12 @@ class Worker:
     def holds(self) -> list[Any]:
         """The items in its hands, for the ledger's count."""
         return []
+
+
+def stack_of(thread: threading.Thread) -> str:
+    """Where a thread stands now; nothing if it does not run."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame else ""
 
 
 def on_own_thread(line: Line) -> bool:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from ._errors import BackendError
+from ._errors import BackendError, UsageError
 
 R = TypeVar("R")
 
@@ -44,6 +44,8 @@ class Loop:
         loop = self.loop
         if loop.is_closed():
             raise BackendError("the event loop that the queue's coroutines run on is closed")
+        if self.is_here():
+            raise UsageError("a coroutine cannot be waited for on the very event loop that it is to run on")
         future = asyncio.run_coroutine_threadsafe(make(), loop)
         try:
             return future.result(timeout)
@@ -54,9 +56,21 @@ class Loop:
                 future.cancel()
             raise
 
+    def is_here(self) -> bool:
+        """True on the thread of the loop, theirs or ours, while it runs."""
+        try:
+            return asyncio.get_running_loop() in (self._theirs, self._ours)
+        except RuntimeError:
+            return False
+
+    def reopen(self) -> None:
+        """Let there be a new loop of our own, when it is needed, if that which there was is closed."""
+        if self._ours is not None and self._ours.is_closed():
+            self._ours = self.thread = None
+
     def close(self, timeout: float) -> bool:
         """End our own loop; True if its thread has ended (or there was none)."""
-        if self._ours is None or self.thread is None:
+        if self._ours is None or self.thread is None or self._ours.is_closed():
             return True
         loop, thread = self._ours, self.thread
         loop.call_soon_threadsafe(self._finish)

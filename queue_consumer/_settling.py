@@ -43,8 +43,8 @@ class Settling:
         failed = [(items[index], fate) for index, fate in verdict.failed]
         rest = [items[index] for index in verdict.rest]
 
-        if ending.failure is not None and not (line.over and ending.how == "died"):
-            self._say(ending, chunk, consumed)
+        if not (line.over and ending.how == "died"):
+            self._say(ending, chunk, consumed, failed)
         tally.failed += sum(fate.failure is not None for _, fate in failed)
         if consumed:
             self.clean(consumed, lane, tally)
@@ -137,14 +137,14 @@ class Settling:
         log.error("%s raised, so its default is used: %r", callback, error)
         self._line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
 
-    def _say(self, ending: Ending, chunk: Chunk, consumed: list[Any]) -> None:
-        assert ending.failure is not None
-        log.error(
-            "handler %s with item %d of %d, %d of them consumed: %s%s",
-            {"died": "died", "refused": "is none"}.get(ending.how, "failed"),
-            chunk.taken,
-            len(chunk.items),
-            len(consumed),
-            ending.failure,
-            "\n" + ending.failure.traceback.rstrip() if ending.failure.traceback else "",
-        )
+    def _say(self, ending: Ending, chunk: Chunk, consumed: list[Any], failed: list[tuple[Any, Fate]]) -> None:
+        """Log each failure once; a retry is none."""
+        count = len(chunk.items)
+        if ending.failure is not None:
+            how = {"died": "died", "refused": "is none"}.get(ending.how, "failed")
+            at = f"{how} with item {chunk.taken} of {count}, {len(consumed)} of them consumed"
+            log.error("handler %s: %s", at, ending.failure.told())
+        others = {id(fate.failure): fate.failure for _, fate in failed if fate.failure is not ending.failure}
+        for failure in others.values():
+            if failure is not None:
+                log.error("an item failed, in a handler call with %d: %s", count, failure.told())

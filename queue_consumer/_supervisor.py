@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ._bells import Latch
+from ._bells import Bell, Latch
 from ._cleaner import Cleaner, Hand
 from ._errors import SupervisionError
 from ._events import CallbackFailed, ConsumerStopped, HandlerStuck, Stalled, WorkerDied, WorkerRevived, log
 from ._getter import Getter
 from ._ledger import Leftover, Report, Stats
 from ._lifecycle import State
-from ._line import Line, Worker, now
+from ._line import Line, Worker, now, stack_of
 from ._loops import Loop
 from ._pools._workers import Handler, Pool
 from ._settling import Settling
@@ -70,6 +70,9 @@ class Supervisor(Worker):
         self._owns_queue = owns_queue
         self._moved: tuple[int, float] = (-1, now())
         self._said_stalled = False
+        self._said_stop_when = False
+        self._interrupter: threading.Thread | None = None
+        self._no_more_interrupts = Bell()
         self._durations: dict[str, float] = {}
         self._leftovers: list[Leftover] = []
 
@@ -92,15 +95,15 @@ class Supervisor(Worker):
                 self._carry_out(order)
             self.pool.sweep()
             self._look_for_stall()
-            if self._stop_when is not None and not self.line.asked and self._stop_when(self._stats()):
-                self.line.asked = True
-        except Exception as error:  # the next walk is the remedy; items are not in these hands
+            self._ask_whether_to_stop()
+        except BaseException as error:  # the next walk is the remedy; items are not in these hands
             log.exception("the supervisor stumbled: %r", error)
             self.line.observers.tell(CallbackFailed(callback="supervision", error=repr(error)))
 
     def _sightings(self) -> list[Sighting]:
         sightings: list[Sighting] = []
-        for worker in (*self.getters, *self.cleaner.hands):
+        # A getter that dies while the line is to stop has only stopped.
+        for worker in (*(() if self.line.asked else self.getters), *self.cleaner.hands):
             gone = worker.ended and not worker.finished
             error = repr(worker.error)
             sightings.append(Sighting(worker.name, not gone, error, worker.productive))
@@ -173,6 +176,18 @@ class Supervisor(Worker):
         else:
             handler.force(f"{limit}: busy with one item for {seconds:.3g} s")
 
+    def _ask_whether_to_stop(self) -> None:
+        if self._stop_when is None or self.line.asked:
+            return
+        try:
+            if self._stop_when(self._stats()):
+                self.line.asked = True
+        except BaseException as error:  # asked again soon; said once, since it will most likely raise again
+            if not self._said_stop_when:
+                log.exception("stop_when raised, so the consumer goes on: %r", error)
+                self.line.observers.tell(CallbackFailed(callback="stop_when", error=repr(error)))
+            self._said_stop_when = True
+
     def _look_for_stall(self) -> None:
         """Nothing moves although something could: silence would be a bug."""
         line, ledger = self.line, self.line.ledger
@@ -198,9 +213,8 @@ class Supervisor(Worker):
 
     def _drain(self) -> None:
         began = now()
-        deadline = began + DRAIN_TIME
         if self.deadline is None:
-            self.deadline = deadline
+            self.deadline = began + DRAIN_TIME
         line = self.line
         port = line.lane.port
         line.returning = port.release is not None
@@ -210,7 +224,7 @@ class Supervisor(Worker):
                 handler.halt()
 
         def time_left() -> bool:
-            return now() < (self.deadline or deadline)
+            return self.deadline is not None and now() < self.deadline  # others may bring it forward
 
         while time_left() and not (all(g.ended for g in self.getters) and line.ledger.outstanding() == 0):
             self._empty_belt()
@@ -227,8 +241,9 @@ class Supervisor(Worker):
         line.over = True
         self._end_by_force()
         self._flush()
+        self._end_interrupter()
+        stats = replace(self._stats(), state=State.STOPPED, fetching="stopped")  # nothing is asked after close()
         self._close()
-        stats = replace(self._stats(), state=State.STOPPED, fetching="stopped")
         self.report = Report(
             stats=stats,
             balanced=stats.balanced,
@@ -253,14 +268,42 @@ class Supervisor(Worker):
         interrupt = self.line.lane.port.interrupt
         if interrupt is not None:
             # In a thread of its own, since it is the user's code and may block.
-            threading.Thread(target=self._guarded, args=("interrupt", interrupt), daemon=True).start()
+            thread = threading.Thread(
+                target=self._keep_interrupting,
+                args=(interrupt,),
+                name="queue_consumer-interrupter",
+                daemon=True,
+            )
+            thread.line = self.line  # type: ignore[attr-defined]  # how `on_own_thread` knows it
+            self._interrupter = thread
+            thread.start()
 
-    def _guarded(self, name: str, verb: Callable[[], Any]) -> None:
+    def _keep_interrupting(self, interrupt: Callable[[], Any]) -> None:
+        """Again and again, since a getter may be on its way into its last `get` while the call is made."""
+        while self._guarded("interrupt", interrupt) and not self.line.over:
+            if all(getter.ended for getter in self.getters):
+                return
+            self._no_more_interrupts.wait(GLANCE)
+
+    def _end_interrupter(self) -> None:
+        if self._interrupter is None:
+            return
+        self._no_more_interrupts.ring()
+        self._interrupter.join(1)
+        if self._interrupter.is_alive():
+            stack = stack_of(self._interrupter)
+            self._leftovers.append(Leftover(where="queue.interrupt", items=(), stack=stack))
+            log.error("queue.interrupt does not return and is abandoned\n%s", stack.rstrip())
+
+    def _guarded(self, name: str, verb: Callable[[], Any]) -> bool:
+        """Call a verb of the queue's; False if it raised."""
         try:
             verb()
+            return True
         except BaseException as error:  # the line stops all the same, only later
             log.error("queue.%s raised: %r", name, error)
             self.line.observers.tell(CallbackFailed(callback=f"queue.{name}", error=repr(error)))
+            return False
 
     def _empty_belt(self) -> None:
         """What nobody has begun goes back, where the queue can take it."""

@@ -1,0 +1,239 @@
+"""How children come to be: by multiprocessing's forkserver or spawn, or forked from a template.
+
+Forking a process that has threads copies their locks as they happen to be, held or not. So with "fork" one template is forked
+when the consumer starts, before it has threads of its own; it has one thread for ever, and every child, replacements
+included, is forked from it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context
+import os
+import pickle
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .._chunk import Receipt
+from . import _child
+from ._wire import Handed, Memory
+
+
+class Process(Protocol):
+    """What the pool needs of a child process."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait for its end; True if it has ended."""
+        ...
+
+    def kill(self) -> None: ...
+
+    def epitaph(self) -> str:
+        """What it died of, in words."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Birth:
+    """Bears children."""
+
+    def __init__(
+        self,
+        context: multiprocessing.context.BaseContext,
+        handler: Callable[[Any], object],
+        initializer: Callable[[], object] | None,
+        receipt: Receipt,
+    ) -> None:
+        self._context = context
+        self._handler = handler
+        self._initializer = initializer
+        self._receipt: Receipt = receipt
+        self._template: Template | None = None
+
+    def prepare(self) -> None:
+        if self._context.get_start_method() == "fork":
+            self._template = Template(self._handler, self._initializer, self._receipt)
+
+    def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
+        if self._template is not None:
+            return self._template.bear(data, control, memory, marks)
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=_child.main,
+            args=(
+                Handed(data),
+                Handed(control),
+                Handed(memory),
+                marks,
+                pickle.dumps(self._handler),
+                pickle.dumps(self._initializer),
+                self._receipt,
+            ),
+            name="queue_consumer-child",
+            daemon=True,
+        )
+        process.start()
+        return Started(process)
+
+    def close(self) -> None:
+        if self._template is not None:
+            self._template.close()
+
+
+class Started:
+    """A child that multiprocessing has started."""
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self._code: int | None = None
+
+    def join(self, timeout: float) -> bool:
+        self._process.join(timeout)
+        self._code = self._process.exitcode
+        return self._code is not None
+
+    def kill(self) -> None:
+        try:
+            self._process.kill()
+        except ValueError:
+            pass  # closed: it has ended
+
+    def epitaph(self) -> str:
+        return epitaph(self._process.pid, self._code) if self._code is not None else "it is gone"
+
+    def close(self) -> None:
+        self._epitaph = self.epitaph()
+        self.epitaph = lambda: self._epitaph  # type: ignore[method-assign]
+        try:
+            self._process.close()
+        except ValueError:
+            pass  # it still runs, in spite of SIGKILL: the kernel holds it
+
+
+class Template:
+    """A process with one thread, of which children are forked."""
+
+    def __init__(
+        self, handler: Callable[[Any], object], initializer: Callable[[], object] | None, receipt: Receipt
+    ) -> None:
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                ours.close()
+                template_main(theirs, handler, initializer, receipt)
+                code = 0
+            finally:
+                os._exit(code)
+        theirs.close()
+        self._sock = ours
+
+    def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
+        with self._lock:
+            self._sock.settimeout(10)
+            socket.send_fds(self._sock, [marks.to_bytes(8, "little")], [data, control, memory])
+            reply = self._sock.recv(8)
+        if not reply:
+            raise EOFError("the template process is gone")
+        return Forked(int.from_bytes(reply, "little"))
+
+    def close(self) -> None:
+        self._sock.close()
+        os.waitpid(self._pid, 0)
+
+
+def template_main(
+    sock: socket.socket,
+    handler: Callable[[Any], object],
+    initializer: Callable[[], object] | None,
+    receipt: Receipt,
+) -> None:
+    """The template: fork a child for each message, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries its children
+    while True:
+        message, fds, _, _ = socket.recv_fds(sock, 8, 3)
+        if not message:
+            return
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                sock.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                data, control, memory = fds
+                marks = int.from_bytes(message, "little")
+                channel = _child.begin(data)
+                _child.serve(channel, control, Memory.opened(memory, marks), handler, initializer, receipt)
+                code = 0
+            finally:
+                os._exit(code)
+        for fd in fds:
+            os.close(fd)
+        sock.sendall(pid.to_bytes(8, "little"))
+
+
+class Forked:
+    """A child of the template's, which only the template could wait for; we hold on to it by a pidfd."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._fd: int | None = None
+        self._gone = False
+        try:
+            self._fd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            self._gone = not _exists(pid)
+
+    def join(self, timeout: float) -> bool:
+        if self._gone:
+            return True
+        if self._fd is not None:
+            poll = select.poll()
+            poll.register(self._fd, select.POLLIN)
+            self._gone = bool(poll.poll(timeout * 1000))
+        else:
+            self._gone = not _exists(self._pid)
+        return self._gone
+
+    def kill(self) -> None:
+        try:
+            if self._fd is not None:
+                signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+            elif not self._gone:
+                os.kill(self._pid, signal.SIGKILL)
+        except OSError:
+            pass  # it is gone
+
+    def epitaph(self) -> str:
+        return f"process {self._pid} died"
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            self._gone = True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def epitaph(pid: int | None, code: int) -> str:
+    if code >= 0:
+        return f"process {pid} exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"process {pid} was killed by {name}"

@@ -1,0 +1,294 @@
+"""A child of the process pool: takes runs of chunks, handles them in order, tells how they ended.
+
+The main thread handles. Another thread listens to the control pipe, so that the parent is answered at once even while a handler is
+busy: it gives back what was not begun, ends iterators, tells stacks, and ends the process when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import marshal
+import os
+import pickle
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .._chunk import Chunk, Ending, Failure, Fate, Feed, Receipt, Receipts, raised, returned
+from .._current import entered
+from ._wire import (
+    BACK,
+    BEGUN,
+    DONE,
+    EXHAUSTED,
+    MARKS,
+    OUTCOME,
+    READY,
+    REFUSED,
+    REPORTED,
+    RETURNED,
+    SLOTS,
+    WHERE,
+    Channel,
+    Memory,
+)
+
+
+def main(
+    data: int, control: int, memory: int, marks: int, handler: bytes, initializer: bytes, receipt: Receipt
+) -> None:
+    """Entry of a child that multiprocessing has started."""
+    channel = begin(data)
+    try:
+        unpickled = pickle.loads(handler), pickle.loads(initializer)
+    except BaseException as error:  # told to the parent, whose start() raises it
+        refuse(channel, "the handler cannot be imported in a child process", error)
+        return
+    serve(channel, control, Memory.opened(memory, marks), *unpickled, receipt)
+
+
+def begin(data: int) -> Channel:
+    """What a child does first: leave Ctrl-C to its parent, and be no daemon, which could have no children of its own."""
+    import multiprocessing
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.current_process().daemon = False
+    except AssertionError:
+        pass  # not a child of multiprocessing's, and no daemon either
+    return Channel(socket.socket(fileno=data))
+
+
+def refuse(channel: Channel, what: str, error: BaseException) -> None:
+    channel.send((REFUSED, f"{what}: {type(error).__name__}: {error}", traceback.format_exc()))
+    while channel.unsent:
+        channel.pump(1)
+
+
+def serve(
+    channel: Channel,
+    control: int,
+    memory: Memory,
+    handler: Callable[[Any], object],
+    initializer: Callable[[], object] | None,
+    receipt: Receipt,
+) -> None:
+    """Serve until the parent closes the channel."""
+    if initializer is not None:
+        try:
+            initializer()
+        except BaseException as error:
+            refuse(channel, "pool_initializer raised", error)
+            return
+    Child(channel, control, memory, handler, receipt).run()
+
+
+class Child:
+    """The state of one child."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        control: int,
+        memory: Memory,
+        handler: Callable[[Any], object],
+        receipt: Receipt,
+    ) -> None:
+        self._channel = channel
+        self._control = control
+        self._memory = memory
+        self._words = memory.words
+        self._handler = handler
+        self._explicit = receipt == "explicit"
+        self._pending: deque[tuple[int, list[bytes], list[int | None] | None, bool]] = deque()
+        self._held: deque[Chunk] = deque()
+        self._context = entered(contextvars.copy_context(), self._held)
+        self._reading = threading.Lock()
+        self._sending = threading.Lock()
+        self._main = threading.get_ident()
+        self._halted = False
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, name="queue_consumer-control", daemon=True).start()
+        self._send((READY, os.getpid()))
+        while True:
+            try:
+                with self._reading:
+                    self._queue(self._channel.pump(None))
+            except EOFError:
+                return
+            while self._pending:
+                self._handle_pending()
+
+    def _queue(self, messages: list[bytes]) -> None:
+        for message in messages:
+            slot, chunks, attempts = marshal.loads(message)
+            last = len(chunks) - 1
+            for index, frames in enumerate(chunks):
+                tries = None if attempts is None else attempts[index]
+                self._pending.append(((slot + index) % SLOTS, frames, tries, index == last))
+
+    def _handle_pending(self) -> None:
+        """Handle one chunk, and say so where the parent might want to send more."""
+        try:
+            slot, frames, attempts, last = self._pending.popleft()
+        except IndexError:
+            return  # recalled meanwhile
+        self._words[slot] = BEGUN
+        self._handle(slot, frames, attempts)
+        if last or not self._pending:
+            self._send((DONE, peak_memory()))
+
+    def _handle(self, slot: int, frames: list[bytes], attempts: list[int | None] | None) -> None:
+        items: list[Any] = []
+        try:
+            for frame in frames:
+                items.append(pickle.loads(frame))
+        except BaseException as error:  # this item fails alone, with a sentence; the others are handed on
+            failure = Failure.of(error)
+            why = Failure(failure.kind, f"the item cannot be unpickled in a child process: {failure.message}")
+            self._report(slot, Chunk([], None), Ending("unopened", why, None, {len(items): Fate("failed", None, why)}))
+            return
+        chunk = Chunk(items, Origin(items, attempts))
+        chunk.halted = self._halted
+        decided: dict[int, Fate] = {}
+        feed: Iterator[Any] | Feed[Any]
+        if self._explicit:
+            explicit = Marked(chunk, self._words, slot, self._memory.marks(slot))
+            decided, feed = explicit.decided, explicit
+        else:
+            feed = self._feed(chunk, slot)
+        self._held.append(chunk)
+        try:
+            result = self._context.copy().run(self._handler, feed)
+        except BaseException as error:
+            ending = raised(error, decided)
+        else:
+            if result is None and not decided:
+                self._held.pop()
+                chunk.halted = chunk.taken < len(items)  # the iterator dies with its call
+                self._words[slot] |= RETURNED
+                return
+            ending = returned(result, items, decided)
+        self._held.pop()
+        chunk.halted = True
+        self._report(slot, chunk, ending)
+
+    def _feed(self, chunk: Chunk, slot: int) -> Iterator[Any]:
+        """`Chunk.feed`, with the receipt in shared memory before the item is out of our hands."""
+        words, taken = self._words, 0
+        for item in chunk.items:
+            if chunk.halted:
+                break
+            taken += 1
+            chunk.taken = taken
+            words[slot] = BEGUN | taken
+            yield item
+        chunk.exhausted = True
+        words[slot] = BEGUN | EXHAUSTED | taken
+
+    def _report(self, slot: int, chunk: Chunk, ending: Ending) -> None:
+        self._send((OUTCOME, slot, chunk.taken, chunk.exhausted, ending))
+        self._words[slot] |= REPORTED
+
+    def _send(self, message: Any) -> None:
+        with self._sending:
+            self._channel.send(message)
+            while self._channel.unsent:
+                self._channel.pump_out()
+
+    # ------------------------------------------------------------------ the listening thread
+
+    def _listen(self) -> None:
+        while True:
+            letters = os.read(self._control, 64)
+            if not letters:
+                os._exit(1)  # the parent is gone, and nobody would hear of what we did
+            for letter in letters:
+                match bytes([letter]):
+                    case b"R":
+                        self._give_back()
+                    case b"H":
+                        self._halted = True
+                        for chunk in list(self._held):
+                            chunk.halted = True
+                    case b"S":
+                        frame = sys._current_frames().get(self._main)
+                        self._send((WHERE, "".join(traceback.format_stack(frame))))
+
+    def _give_back(self) -> None:
+        """Return every chunk that the main thread has not turned to."""
+        # While the main thread waits for messages it has nothing to give back.
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            self._queue(self._channel.receive())
+        except EOFError:
+            pass  # the main thread will meet it too
+        finally:
+            self._reading.release()
+        slots: list[int] = []
+        while True:
+            try:
+                slots.append(self._pending.pop()[0])
+            except IndexError:
+                break
+        self._send((BACK, slots[::-1]))
+
+
+class Marked(Receipts[Any]):
+    """Explicit receipts that the parent can read even if this process dies."""
+
+    __slots__ = ("_marks", "_slot", "_words")
+
+    def __init__(self, chunk: Chunk, words: memoryview, slot: int, marks: memoryview) -> None:
+        super().__init__(chunk)
+        self._words = words
+        self._slot = slot
+        self._marks = marks
+        marks[:] = bytes(len(marks))
+
+    def __next__(self) -> Any:
+        chunk = self._chunk
+        taken = chunk.taken + 1
+        if not chunk.halted and taken <= len(chunk.items):
+            self._words[self._slot] = BEGUN | taken
+        try:
+            return super().__next__()
+        except StopIteration:
+            self._words[self._slot] = BEGUN | EXHAUSTED | chunk.taken
+            raise
+
+    def _decide(self, item: Any, fate: Fate) -> None:
+        before = self.decided.keys() - ()
+        super()._decide(item, fate)
+        (index,) = self.decided.keys() - before
+        self._marks[index] = MARKS[fate.name]
+
+
+class Origin:
+    """The lane of a chunk, as far as a child knows it."""
+
+    name = ""
+
+    def __init__(self, items: list[Any], attempts: list[int | None] | None) -> None:
+        self._items = items
+        self._attempts = attempts
+
+    def attempt_of(self, item: Any) -> int | None:
+        if self._attempts is None:
+            return None
+        return next(n for own, n in zip(self._items, self._attempts, strict=True) if own is item)
+
+
+def peak_memory() -> int:
+    """Bytes; the kernel counts in KiB, but for macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

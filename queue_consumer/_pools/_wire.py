@@ -1,0 +1,196 @@
+"""What parent and child of the process pool say to each other, and how.
+
+Three ways lead to each child. A stream socket carries runs of chunks there, and outcomes back. A pipe carries single
+letters to a thread of the child that never handles anything, so that it answers at once; its end of file means that the
+parent is gone. And one aligned word of shared memory for each chunk in the child's hands says how far it has come, written
+before an item is handed out, so that the parent knows it exactly whatever kills the child.
+
+All of it is between a parent and a child it made: nothing here reads from anybody else.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import select
+import socket
+import struct
+import tempfile
+from multiprocessing import reduction
+from typing import Any
+
+SLOTS = 1024  # chunks that may be in a child's hands
+
+# A chunk's word: how many items were taken, and what else is known.
+TAKEN = (1 << 32) - 1
+BEGUN = 1 << 32  # the child has turned to it
+EXHAUSTED = 1 << 33  # the handler asked past the end
+RETURNED = 1 << 34  # the handler returned, and there is no more to say
+REPORTED = 1 << 35  # how it ended was sent as an Outcome
+
+# Letters of the control pipe.
+RECALL = b"R"  # give back what you have not begun
+HALT = b"H"  # let the iterator end
+STACK = b"S"  # say where the handler stands
+
+# Kinds of messages of the child.
+READY, REFUSED, OUTCOME, DONE, BACK, WHERE = range(6)
+
+# Marks of explicit receipts.
+MARKS = {"consumed": 1, "failed": 2, "dropped": 3}
+NAMES = {mark: name for name, mark in MARKS.items()}
+
+_LENGTH = struct.Struct("=Q")
+
+
+class Memory:
+    """The shared words, and for explicit receipts a byte for every item. Made by the parent, opened by the child."""
+
+    def __init__(self, marks: int) -> None:
+        self._size = SLOTS * 8 + SLOTS * marks
+        self._marks = marks
+        if hasattr(os, "memfd_create"):
+            self._fd = os.memfd_create("queue_consumer")
+        else:
+            self._fd, path = tempfile.mkstemp()
+            os.unlink(path)
+        os.ftruncate(self._fd, self._size)
+        self._open()
+
+    @classmethod
+    def opened(cls, fd: int, marks: int) -> Memory:
+        memory = cls.__new__(cls)
+        memory._fd, memory._marks, memory._size = fd, marks, SLOTS * 8 + SLOTS * marks
+        memory._open()
+        return memory
+
+    def _open(self) -> None:
+        self._map = mmap.mmap(self._fd, self._size)
+        self._view = memoryview(self._map)
+        self.words = self._view[: SLOTS * 8].cast("Q")
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def marks(self, slot: int) -> memoryview:
+        start = SLOTS * 8 + slot * self._marks
+        return self._view[start : start + self._marks]
+
+    def close(self) -> None:
+        self.words.release()
+        self._view.release()
+        self._map.close()
+        os.close(self._fd)
+
+
+class Handed:
+    """A file descriptor on its way into a child that multiprocessing starts."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> Any:
+        return _received, (reduction.DupFd(self._fd),)
+
+
+def _received(dup: Any) -> int:
+    fd: int = dup.detach()
+    return fd
+
+
+class Channel:
+    """Messages over a stream socket, one reader and one writer a side. Never waits without a deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._out = bytearray()
+        self._in = bytearray()
+        self._poll = select.poll()
+
+    def send(self, message: Any) -> None:
+        """Send, or keep what does not fit into the socket now; `pump` sends the rest."""
+        self.send_bytes(pickle.dumps(message, 5))
+
+    def send_bytes(self, payload: bytes) -> None:
+        self._out += _LENGTH.pack(len(payload))
+        self._out += payload
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._out:
+            try:
+                sent = self._sock.send(self._out)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._out.clear()  # the other side is gone, which the reader will notice
+                return
+            del self._out[:sent]
+
+    @property
+    def unsent(self) -> int:
+        return len(self._out)
+
+    def pump_out(self) -> None:
+        """Wait until more of what is unsent can be sent, and send it."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        poll.poll(1000)
+        self._flush()
+
+    def pump(self, timeout: float | None) -> list[bytes]:
+        """Send what is waiting, and wait for messages; none if the time was up.
+
+        Raises:
+            EOFError: the other side is gone, and all that it sent has been given.
+        """
+        events = select.POLLIN | (select.POLLOUT if self._out else 0)
+        self._poll.register(self._sock, events)
+        ready = self._poll.poll(None if timeout is None else timeout * 1000)
+        for _, event in ready:
+            if event & select.POLLOUT:
+                self._flush()
+            if event & ~select.POLLOUT:
+                return self.receive()
+        return []
+
+    def receive(self) -> list[bytes]:
+        """The messages that are there now."""
+        gone = False
+        while True:
+            try:
+                data = self._sock.recv(1 << 18)
+            except BlockingIOError:
+                break
+            except OSError:  # reset: it died with something of ours unread
+                gone = True
+                break
+            if not data:
+                gone = True
+                break
+            self._in += data
+            if len(data) < 1 << 18:
+                break
+        messages = self._split()
+        if gone and not messages:
+            raise EOFError
+        return messages
+
+    def _split(self) -> list[bytes]:
+        messages: list[bytes] = []
+        start, buffer = 0, self._in
+        while len(buffer) - start >= 8:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if len(buffer) - start - 8 < length:
+                break
+            messages.append(bytes(buffer[start + 8 : start + 8 + length]))
+            start += 8 + length
+        if start:
+            del buffer[:start]
+        return messages
+
+    def close(self) -> None:
+        self._sock.close()

@@ -1,0 +1,154 @@
+"""Handlers that are coroutines: tasks on one event loop, as many at once as there are places."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+from collections.abc import Callable
+from typing import Any
+
+from .._chunk import Chunk, Ending, Failure, Feed, Parcel, Receipt, Receipts, raised, returned
+from .._current import entered
+from .._events import ChunkStarted, log
+from .._line import Line, now
+from .._loops import Loop
+from .._settling import Settling
+from ._workers import Handler
+
+
+class TaskBell:
+    """A bell for a task: rung from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            pass  # the loop is closed, so nobody sleeps there any more
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event.clear()
+
+
+class TaskHandler(Handler):
+    """A task that takes chunks and has each handled in a task of its own, which can be cancelled alone."""
+
+    def __init__(
+        self,
+        line: Line,
+        name: str,
+        settling: Settling,
+        handler: Callable[[Any], Any],
+        receipt: Receipt,
+        initializer: Callable[[], object] | None,
+        context: contextvars.Context,
+        loop: Loop,
+    ) -> None:
+        super().__init__(line, name, settling)
+        self._handler = handler
+        self._explicit = receipt == "explicit"
+        self._initializer = initializer
+        self._context = entered(context, self.held)
+        self._loop = loop
+        self._call: asyncio.Task[Ending] | None = None
+        self._forced = ""
+        self.bell = TaskBell(loop.loop)  # type: ignore[assignment]
+
+    def start(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._work(), self._loop.loop)
+
+    async def _work(self) -> None:
+        """`Worker._main` and `run`, for a task."""
+        try:
+            if self._initializer is not None:
+                made = self._context.copy().run(self._initializer)
+                if asyncio.iscoroutine(made):
+                    await made
+            while (parcel := await self._take()) is not None:
+                await self._handle(self.chunk_of(parcel))
+            self.finished = True
+        except BaseException as error:  # the supervisor says so, and puts another in this place
+            self.error = error
+            if not isinstance(error, asyncio.CancelledError):
+                log.exception("%s died: %r", self.name, error)
+        finally:
+            self.ended = True
+            self.line.minder.ring()
+
+    async def _take(self) -> Parcel | None:
+        """`take`, for a task."""
+        belt = self.line.belt
+        while not (self.retired or belt.closed):
+            parcel = belt.lie_down(self.bell)
+            if parcel is not None:
+                return parcel
+            if not (self.retired or belt.closed):
+                await self.bell.wait()  # type: ignore[misc]
+            belt.get_up(self.bell)
+            try:
+                return belt.next()
+            except IndexError:
+                continue
+        return None
+
+    async def _handle(self, chunk: Chunk) -> None:
+        began = now()
+        self.held.append(chunk)
+        if self.line.belt.dry:
+            self.line.belt.let_in()
+        if self.line.observers:
+            self.line.observers.tell(
+                ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at)
+            )
+        feed = Receipts[Any](chunk) if self._explicit else Feed[Any](chunk)
+        self._forced = ""
+        self._call = asyncio.get_running_loop().create_task(
+            self._guarded(chunk, feed), name=self.name, context=self._context.copy()
+        )
+        if self.place_lost or self.line.over:
+            self._call.cancel()
+        await asyncio.wait({self._call})
+        ending = self._forced_ending(feed) if self._call.cancelled() else self._call.result()
+        try:
+            self.held.pop()
+        except IndexError:
+            return  # somebody else has accounted for it
+        chunk.halted = chunk.halted or chunk.taken < len(chunk.items)  # the iterator dies with its call
+        self.settling.settle(chunk, ending, self.tally, self.name, now() - began)
+
+    async def _guarded(self, chunk: Chunk, feed: Feed[Any]) -> Ending:
+        """The call; nothing that it raises gets any further, since an event loop would stop for a SystemExit."""
+        try:
+            result = await self._handler(feed)
+        except asyncio.CancelledError as error:
+            return self._forced_ending(feed) if self._forced else raised(error, feed.decided)
+        except BaseException as error:
+            return raised(error, feed.decided)
+        return returned(result, chunk.items, feed.decided)
+
+    def _forced_ending(self, feed: Feed[Any]) -> Ending:
+        why = Failure("Cancelled", self._forced or "the task was cancelled")
+        return Ending("died", why, None, feed.decided)
+
+    def force(self, reason: str) -> None:
+        """Cancel the call; the place lives on."""
+        self._forced = reason
+        call = self._call
+        if call is not None:
+            try:
+                self._loop.loop.call_soon_threadsafe(call.cancel)
+            except RuntimeError:
+                pass  # the loop is closed, and the call with it
+
+    def stack(self) -> str:
+        call = self._call
+        if call is None:
+            return ""
+        text = io.StringIO()
+        call.print_stack(file=text)
+        return text.getvalue()

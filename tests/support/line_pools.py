@@ -1,0 +1,71 @@
+"""Every pool that handlers can run in, for tests that hold in all of them, and how to run a line to its end."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from queue_consumer import Consumer, Report, Supervision
+
+PATIENCE = 60.0  # seconds: until a line that does not come to rest has hung
+
+
+@dataclass(frozen=True)
+class PoolKind:
+    """One kind of pool, as arguments of a `Consumer`."""
+
+    pool: Literal["threads", "processes", "coroutines"]
+    mp_context: str | None = None
+
+    def __str__(self) -> str:
+        return self.mp_context or self.pool
+
+    def consumer(self, queue: Any, handler: Callable[[Any], object], **options: Any) -> Consumer[Any]:
+        """A consumer of this queue with one getter and this pool; a plain handler is fitted to it."""
+        options.setdefault("max_workers", 1)
+        options.setdefault("max_handlers", 2)
+        # Handlers die here on purpose and by the dozen, so that they are replaced without the usual delay.
+        options.setdefault("supervision", Supervision(restart_base=0.001))
+        if self.mp_context is not None:
+            options["mp_context"] = self.mp_context
+        return Consumer(queue, self.fit(handler), pool=self.pool, **options)
+
+    def fit(self, handler: Callable[[Any], object]) -> Callable[[Any], object]:
+        """The handler as this pool needs it."""
+        if self.pool != "coroutines" or inspect.iscoroutinefunction(handler):
+            return handler
+        return Async(handler)
+
+
+class Async:
+    """A plain handler as an asynchronous one, that loops with a plain `for`."""
+
+    def __init__(self, handler: Callable[[Any], object]) -> None:
+        self.handler = handler
+
+    async def __call__(self, items: Any) -> object:
+        return self.handler(items)
+
+
+THREADS = PoolKind("threads")
+COROUTINES = PoolKind("coroutines")
+PROCESSES = (PoolKind("processes", "forkserver"), PoolKind("processes", "spawn"), PoolKind("processes", "fork"))
+POOLS = (THREADS, COROUTINES, *PROCESSES)
+every_pool = pytest.mark.parametrize("pool", POOLS, ids=str)
+every_process_pool = pytest.mark.parametrize("pool", PROCESSES, ids=str)
+in_process = pytest.mark.parametrize("pool", (THREADS, COROUTINES), ids=str)
+
+
+def run_to_rest(consumer: Consumer[Any]) -> Report:
+    """Start it, wait until nothing is left to do, and stop it; its report, which must balance."""
+    with consumer:
+        assert consumer.wait_idle(PATIENCE), f"it does not come to rest: {consumer!r}"
+    report = consumer.shutdown()
+    assert report.balanced, str(report)
+    assert report.stats.in_flight == 0, str(report)
+    assert not report.leftovers, str(report)
+    return report
