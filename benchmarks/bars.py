@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contender import Sample
+from contender import POOLS, Sample
 
 Rounds = Mapping[str, Sequence[Sample]]
 """All samples of one run, by `"topic: name"`, in the order of the rounds."""
@@ -53,8 +53,6 @@ class Verdict:
 def _throughput(subject: str, limit: float, against: str) -> Bar:
     return Bar(subject=f"throughput: {subject}", metric="rate", limit=limit, against=against)
 
-
-_POOLS = ("threads", "processes", "coroutines")
 
 BARS: tuple[Bar, ...] = (
     _throughput("threads, chunk of 1", 10, THREAD_SUBMIT),
@@ -101,7 +99,7 @@ BARS: tuple[Bar, ...] = (
             at_most=True,
             unit="s",
         )
-        for pool in _POOLS
+        for pool in POOLS
     ),
 )
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 Sample = Mapping[str, float]
 """What one measurement gave, by metric; a throughput has `items`, `seconds` and `rate`."""
+
+
+Pool = Literal["threads", "processes", "coroutines"]
+POOLS: tuple[Pool, ...] = ("threads", "processes", "coroutines")
 
 
 class NotInstalled(Exception):

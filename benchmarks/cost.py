@@ -9,6 +9,7 @@ from typing import Any
 import workloads
 from contender import Contender, Sample
 from queue_consumer import each
+from queue_consumer.observers import LogObserver
 from queues import BulkQueue
 from throughput import consume
 
@@ -22,7 +23,6 @@ def _ignore(event: object) -> None:
 
 def observed(items: int, *, observer: str) -> Sample:
     if observer == "log":
-        from queue_consumer import LogObserver
         logging.getLogger("queue_consumer").addHandler(logging.NullHandler())
         return consume(items, pool="threads", messages_bulk_size=CHUNK, observers=(LogObserver(),))
     return consume(items, pool="threads", messages_bulk_size=CHUNK, observers=(_ignore,))

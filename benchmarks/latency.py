@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import workloads
-from contender import Contender, Sample, cpus
+from contender import POOLS, Contender, Pool, Sample, cpus
 from queue_consumer import Consumer
 from queues import BlockingQueue
 
@@ -64,7 +64,7 @@ def executor(items: int) -> Sample:
     return percentiles(workloads.latencies)
 
 
-def line(items: int, *, pool: str) -> Sample:
+def line(items: int, *, pool: Pool) -> Sample:
     handler: Any = {
         "threads": workloads.note_latency,
         "processes": workloads.write_latency,
@@ -98,6 +98,6 @@ CONTENDERS = [
             items=2_000,
             few=20,
         )
-        for pool in ("threads", "processes", "coroutines")
+        for pool in POOLS
     ),
 ]

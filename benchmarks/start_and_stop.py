@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import workloads
-from contender import Contender, Sample
+from contender import POOLS, Contender, Pool, Sample
 from queue_consumer import Consumer
 from queues import BlockingQueue
 
@@ -31,7 +31,7 @@ def importing(times: int) -> Sample:
     return {"items": times, "import": statistics.median(took[1:])}
 
 
-def line(times: int, *, pool: str) -> Sample:
+def line(times: int, *, pool: Pool) -> Sample:
     """Starts a consumer whose `get()` blocks, lets it fall idle, and stops it; medians."""
     handler: Any = workloads.async_loop if pool == "coroutines" else workloads.loop
     starts: list[float] = []
@@ -61,6 +61,6 @@ CONTENDERS = [
             items=3,
             few=1,
         )
-        for pool in ("threads", "processes", "coroutines")
+        for pool in POOLS
     ),
 ]

@@ -47,7 +47,7 @@ class Latch:
 
     def __init__(self) -> None:
         self._open = False
-        self._waiting: deque[Bell] = deque()
+        self._waiting: deque[Ringable] = deque()
 
     def __bool__(self) -> bool:
         return self._open
@@ -55,6 +55,12 @@ class Latch:
     def open(self) -> None:
         self._open = True
         for bell in list(self._waiting):
+            bell.ring()
+
+    def will_ring(self, bell: Ringable) -> None:
+        """Ring this bell when it opens, or now if it is open."""
+        self._waiting.append(bell)
+        if self._open:
             bell.ring()
 
     def wait(self, timeout: float | None = None) -> bool:

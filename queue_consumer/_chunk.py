@@ -11,6 +11,7 @@ or may have read everything first (`list(items)`) and failed on any of it. Nothi
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,8 +99,9 @@ class Chunk:
 
     def feed_one(self) -> Iterator[Any]:
         """The same for a chunk of one, for less."""
-        self.taken = 1
-        yield self.items[0]
+        if not self.halted:
+            self.taken = 1
+            yield self.items[0]
         self.exhausted = True
 
 
@@ -212,6 +214,8 @@ RETURNED = Ending("returned")
 def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> Ending:
     """The ending of a call that returned `result`; only `Failed` has a meaning, other values are ignored."""
     if hasattr(result, "__await__") or (hasattr(result, "send") and hasattr(result, "throw")):
+        if inspect.iscoroutine(result):
+            result.close()  # it never runs, and should not be warned about in some other place
         return Ending("refused", Failure("TypeError", NOTHING_RAN.format(type(result).__name__)))
     if not isinstance(result, Failed):
         return Ending("returned", decided=decided) if decided else RETURNED

@@ -137,11 +137,10 @@ class Cleaner:
         errands: list[Errand] = []
         clean: list[Any] = []
         done, waiting = self.done, self.waiting
-        while done and len(clean) < share:
-            try:
-                clean += done.popleft()
-            except IndexError:
+        for _ in range(len(done)):
+            if len(clean) >= share:
                 break
+            clean += done.popleft()  # nobody else takes from here
         if clean:
             errands.append(Errand("clean", clean, lane))
         while waiting:
@@ -236,8 +235,10 @@ class Hand(Worker):
         call, size = self._call_for(errand)
         items, cleaner, desk = errand.items, self.cleaner, self._desk
         time = now()
-        while errand.done < len(items) and not self.abandoned:
-            part = items[errand.done : errand.done + size]
+        for start in range(0, len(items), size):
+            if self.abandoned:
+                return
+            part = items[start : start + size]
             failed: list[Any] = []
             error: BaseException | None = None
             took = 0.0

@@ -25,7 +25,7 @@ from ._cleaner import Cleaner, Hand
 from ._current import entered
 from ._errors import UsageError
 from ._events import ConsumerStarted, Observer, Observers
-from ._getter import Getter
+from ._getter import ASLEEP, Getter
 from ._ledger import Ledger, Report, Result, Stats
 from ._lifecycle import State, state_of
 from ._line import Lane, Line, now, on_own_thread
@@ -351,6 +351,7 @@ class Consumer(Generic[T]):
         supervisor = self._supervisor
         if supervisor is None:
             return
+        woken = Bell()
         signals = 0
 
         def on_signal(count: int) -> None:
@@ -359,10 +360,13 @@ class Consumer(Generic[T]):
             if count > 1:
                 supervisor.deadline = 0.0
             self.stop()
+            woken.ring()
 
         with taken(on_signal):
+            supervisor.stopped.will_ring(woken)
             said = 0
-            while not supervisor.stopped.wait(0.2 if signals == said else 0):
+            while not supervisor.stopped:
+                woken.wait(1)  # and not for ever, since not on every system a signal ends a wait
                 if said < signals:
                     said = signals
                     self._say_draining(said)
@@ -372,13 +376,15 @@ class Consumer(Generic[T]):
 
     def _say_draining(self, signals: int) -> None:
         items = self.stats().in_flight
-        print(
+        sentence = (
             f"draining {items} items, at most {DRAIN_TIME:.0f} s; press again to stop now"
             if signals == 1
-            else f"stopping now, with {items} items in flight",
-            file=sys.stderr,
-            flush=True,
+            else f"stopping now, with {items} items in flight"
         )
+        try:
+            print(sentence, file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            pass  # nobody can read it: the terminal is gone
 
     def run_once(self) -> Result:
         """One `get`, handled and cleaned up in the calling thread; for cron, Lambda functions and tests.
@@ -510,8 +516,10 @@ class Consumer(Generic[T]):
         doing = [getter.doing for getter in supervisor.getters if getter.alive]
         if "yes" in doing:
             return "yes"
+        if doing and self._line.paused:
+            return "paused"
         if doing:
-            return doing[0]
+            return next((why for why in doing if why != ASLEEP), ASLEEP)
         dead = supervisor.getters[0]
         due = supervisor.watch.due(dead.name)
         return f"{dead.name} is revived in {max(0.0, (due or now()) - now()):.1f} s: {dead.death()}"
@@ -555,7 +563,11 @@ class Consumer(Generic[T]):
                 raise
 
     async def __aenter__(self) -> Self:
-        await in_thread(self.start)
+        try:
+            await in_thread(self.start)
+        except asyncio.CancelledError:
+            self.stop()  # it may be running by now, and nobody would leave what was never entered
+            raise
         return self
 
     async def __aexit__(
@@ -565,7 +577,7 @@ class Consumer(Generic[T]):
 
     async def arun(self, stop: asyncio.Event | None = None) -> Report:
         """`run()` for asyncio programs, until `stop` is set; signals are left to the program."""
-        await in_thread(self.start)
+        await self.__aenter__()
         assert self._supervisor is not None
         ended = asyncio.ensure_future(in_thread(self._supervisor.stopped.wait))
         asked = asyncio.ensure_future((stop or asyncio.Event()).wait())

@@ -14,6 +14,7 @@ from ._port import items_of
 
 BLOCKS = 0.005  # a get() that takes so many seconds to say "nothing" waits by itself
 LONGEST_PAUSE = 1.0  # between two gets that do not, while the queue is empty
+ASLEEP = "asleep: the queue is empty"  # one of its kind is awake
 
 
 class Getter(Worker):
@@ -44,13 +45,15 @@ class Getter(Worker):
             idle_pause = 0.0
             while (waited := self._wait_for_room()) is not None:
                 self.doing = "yes"
-                while self._share.left and not (line.asked or line.paused):
+                while True:  # as in the loop of the thread handlers
+                    if not self._share.left or line.asked or line.paused:
+                        break
                     took = self.fetch(waited)
                     waited = 0.0
                     if took is None:
                         idle_pause = 0.0
                     elif line.lane.park(self.bell):
-                        self.doing = "asleep: the queue is empty"
+                        self.doing = ASLEEP
                         self._share.left = 0
                         self._sleep(None)
                     elif took < BLOCKS and not self._pause:

@@ -83,7 +83,7 @@ class Settling:
 
     def delay_of(self, item: Any) -> float:
         """Seconds before a failed item is seen again, as the back-off has it."""
-        return self._ask(self._attempt(item))
+        return self._ask(self.attempt_of(item))
 
     def _send(self, errand: Errand, tally: Tally) -> None:
         tally.freed += len(errand.items)
@@ -93,7 +93,7 @@ class Settling:
         """Failed items go back after their delay, those that failed for the last time to the dead letters."""
         backs: dict[tuple[float | None, int], list[Any]] = {}
         for item, fate in failed:
-            attempt = self._attempt(item)
+            attempt = self.attempt_of(item)
             if self._max_attempts is not None and attempt >= self._max_attempts and fate.failure is not None:
                 self._send(Errand("bury", [item], lane, failure=fate.failure), tally)
             else:
@@ -112,7 +112,8 @@ class Settling:
         else:
             line.belt.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed)])
 
-    def _attempt(self, item: Any) -> int:
+    def attempt_of(self, item: Any) -> int:
+        """How often this item was delivered, as far as the queue can tell."""
         attempt = self._line.lane.port.attempt
         if attempt is None:
             return 1

@@ -25,7 +25,7 @@ class Modules:
 
 @pytest.fixture
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
     before = set(sys.modules)
     yield Modules()
     # Their names are too common to be left to other tests.
@@ -139,7 +139,11 @@ def test_the_exit_code_tells_of_failures_and_only_when_strict_of_bars(
     code: int,
 ) -> None:
     """A measurement that fails is an error; a missed bar is news, and an error only with --strict."""
-    monkeypatch.setattr(benchmarks.run, "measure", lambda contender, items: answer)
+
+    def measure(contender: object, items: int) -> dict[str, float | str]:
+        return answer
+
+    monkeypatch.setattr(benchmarks.run, "measure", measure)
     only = ["--only", "import queue_consumer", "--rounds", "1", "--out", str(tmp_path)]
     assert benchmarks.run.main([*only, *flags]) == code
     said = capsys.readouterr()

@@ -8,18 +8,20 @@ included, is forked from it.
 from __future__ import annotations
 
 import multiprocessing.context
+import multiprocessing.forkserver
 import os
 import pickle
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from .._chunk import Receipt
 from . import _child
-from ._wire import Handed, Memory
+from ._wire import Handed, Memory, keep_from_forks
 
 
 class Process(Protocol):
@@ -55,8 +57,15 @@ class Birth:
         self._template: Template | None = None
 
     def prepare(self) -> None:
-        if self._context.get_start_method() == "fork":
-            self._template = Template(self._handler, self._initializer, self._receipt)
+        match self._context.get_start_method():
+            case "fork":
+                self._template = Template(self._handler, self._initializer, self._receipt)
+            case "forkserver":
+                # From here: one that is started by a thread that keeps Ctrl-C to itself would pass that on to all
+                # the children it will ever have, and not all of them are ours.
+                multiprocessing.forkserver.ensure_running()
+            case _:
+                pass
 
     def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
         if self._template is not None:
@@ -91,8 +100,11 @@ class Started:
         self._code: int | None = None
 
     def join(self, timeout: float) -> bool:
-        self._process.join(timeout)
-        self._code = self._process.exitcode
+        try:
+            self._process.join(timeout)
+            self._code = self._process.exitcode
+        except (ValueError, AttributeError):
+            return True  # closed meanwhile, by somebody who knows that it has ended
         return self._code is not None
 
     def kill(self) -> None:
@@ -121,6 +133,7 @@ class Template:
     ) -> None:
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
+        flush()  # or every child would have its own copy to write
         self._pid = os.fork()
         if self._pid == 0:
             code = 1
@@ -132,6 +145,7 @@ class Template:
                 os._exit(code)
         theirs.close()
         self._sock = ours
+        keep_from_forks(self)
 
     def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
         with self._lock:
@@ -142,8 +156,12 @@ class Template:
             raise EOFError("the template process is gone")
         return Forked(int.from_bytes(reply, "little"))
 
+    def let_go(self) -> None:
+        self._sock.close()
+
     def close(self) -> None:
         self._sock.close()
+        os.kill(self._pid, signal.SIGKILL)  # it has nothing to lose, and may be stopped
         os.waitpid(self._pid, 0)
 
 
@@ -170,9 +188,11 @@ def template_main(
                 data, control, memory = fds
                 marks = int.from_bytes(message, "little")
                 channel = _child.begin(data)
-                _child.serve(channel, control, Memory.opened(memory, marks), handler, initializer, receipt)
+                opened = Memory.opened(memory, marks)
+                _child.serve(channel, control, opened, lambda: (handler, initializer), receipt)
                 code = 0
             finally:
+                flush()
                 os._exit(code)
         for fd in fds:
             os.close(fd)
@@ -192,11 +212,12 @@ class Forked:
             self._gone = not _exists(pid)
 
     def join(self, timeout: float) -> bool:
+        fd = self._fd
         if self._gone:
             return True
-        if self._fd is not None:
+        if fd is not None:
             poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
+            poll.register(fd, select.POLLIN)
             self._gone = bool(poll.poll(timeout * 1000))
         else:
             self._gone = not _exists(self._pid)
@@ -219,6 +240,15 @@ class Forked:
             os.close(self._fd)
             self._fd = None
             self._gone = True
+
+
+def flush() -> None:
+    """Write what was printed and not yet written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # there is none, or it is closed, or nobody reads it
 
 
 def _exists(pid: int) -> bool:

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from .._chunk import Chunk, Ending, Failure, Fate, Feed, Receipt, Receipts, raised, returned
@@ -44,13 +44,8 @@ def main(
     data: int, control: int, memory: int, marks: int, handler: bytes, initializer: bytes, receipt: Receipt
 ) -> None:
     """Entry of a child that multiprocessing has started."""
-    channel = begin(data)
-    try:
-        unpickled = pickle.loads(handler), pickle.loads(initializer)
-    except BaseException as error:  # told to the parent, whose start() raises it
-        refuse(channel, "the handler cannot be imported in a child process", error)
-        return
-    serve(channel, control, Memory.opened(memory, marks), *unpickled, receipt)
+    channel, opened = begin(data), Memory.opened(memory, marks)
+    serve(channel, control, opened, lambda: (pickle.loads(handler), pickle.loads(initializer)), receipt)
 
 
 def begin(data: int) -> Channel:
@@ -66,57 +61,49 @@ def begin(data: int) -> Channel:
     return Channel(socket.socket(fileno=data))
 
 
-def refuse(channel: Channel, what: str, error: BaseException) -> None:
-    channel.send((REFUSED, f"{what}: {type(error).__name__}: {error}", traceback.format_exc()))
-    while channel.unsent:
-        channel.pump(1)
-
-
 def serve(
     channel: Channel,
     control: int,
     memory: Memory,
-    handler: Callable[[Any], object],
-    initializer: Callable[[], object] | None,
+    load: Callable[[], tuple[Callable[[Any], object], Callable[[], object] | None]],
     receipt: Receipt,
 ) -> None:
-    """Serve until the parent closes the channel."""
-    if initializer is not None:
-        try:
+    """Serve until the parent closes the channel; `load` gives the handler and the initializer."""
+    child = Child(channel, control, memory, receipt)
+    # From the first, so that one which hangs while it imports or initializes does not outlive its parent either.
+    threading.Thread(target=child.listen, name="queue_consumer-control", daemon=True).start()
+    try:
+        handler, initializer = load()
+    except BaseException as error:  # told to the parent, whose start() raises it
+        return child.refuse("the handler cannot be imported in a child process", error)
+    try:
+        if initializer is not None:
             initializer()
-        except BaseException as error:
-            refuse(channel, "pool_initializer raised", error)
-            return
-    Child(channel, control, memory, handler, receipt).run()
+    except BaseException as error:
+        return child.refuse("pool_initializer raised", error)
+    child.run(handler)
 
 
 class Child:
     """The state of one child."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        control: int,
-        memory: Memory,
-        handler: Callable[[Any], object],
-        receipt: Receipt,
-    ) -> None:
+    def __init__(self, channel: Channel, control: int, memory: Memory, receipt: Receipt) -> None:
         self._channel = channel
         self._control = control
         self._memory = memory
         self._words = memory.words
-        self._handler = handler
+        self._handler: Callable[[Any], object]
         self._explicit = receipt == "explicit"
         self._pending: deque[tuple[int, list[bytes], list[int | None] | None, bool]] = deque()
         self._held: deque[Chunk] = deque()
-        self._context = entered(contextvars.copy_context(), self._held)
         self._reading = threading.Lock()
         self._sending = threading.Lock()
         self._main = threading.get_ident()
         self._halted = False
 
-    def run(self) -> None:
-        threading.Thread(target=self._listen, name="queue_consumer-control", daemon=True).start()
+    def run(self, handler: Callable[[Any], object]) -> None:
+        self._handler = handler
+        self._context = entered(contextvars.copy_context(), self._held)  # with what the initializer has set
         self._send((READY, os.getpid()))
         while True:
             try:
@@ -125,7 +112,13 @@ class Child:
             except EOFError:
                 return
             while self._pending:
-                self._handle_pending()
+                if self._halted:
+                    self._give_back()
+                else:
+                    self._handle_pending()
+
+    def refuse(self, what: str, error: BaseException) -> None:
+        self._send((REFUSED, f"{what}: {type(error).__name__}: {error}", traceback.format_exc()))
 
     def _queue(self, messages: list[bytes]) -> None:
         for message in messages:
@@ -161,7 +154,7 @@ class Child:
         decided: dict[int, Fate] = {}
         feed: Iterator[Any] | Feed[Any]
         if self._explicit:
-            explicit = Marked(chunk, self._words, slot, self._memory.marks(slot))
+            explicit = Marked(chunk, self._words, slot, self._memory.marks(slot), self._held)
             decided, feed = explicit.decided, explicit
         else:
             feed = self._feed(chunk, slot)
@@ -191,8 +184,9 @@ class Child:
             chunk.taken = taken
             words[slot] = BEGUN | taken
             yield item
-        chunk.exhausted = True
-        words[slot] = BEGUN | EXHAUSTED | taken
+        if chunk in self._held:  # otherwise the call is over, and the word no longer ours
+            chunk.exhausted = True
+            words[slot] = BEGUN | EXHAUSTED | taken
 
     def _report(self, slot: int, chunk: Chunk, ending: Ending) -> None:
         self._send((OUTCOME, slot, chunk.taken, chunk.exhausted, ending))
@@ -206,7 +200,7 @@ class Child:
 
     # ------------------------------------------------------------------ the listening thread
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         while True:
             letters = os.read(self._control, 64)
             if not letters:
@@ -214,7 +208,7 @@ class Child:
             for letter in letters:
                 match bytes([letter]):
                     case b"R":
-                        self._give_back()
+                        self._recall()
                     case b"H":
                         self._halted = True
                         for chunk in list(self._held):
@@ -223,17 +217,19 @@ class Child:
                         frame = sys._current_frames().get(self._main)
                         self._send((WHERE, "".join(traceback.format_stack(frame))))
 
+    def _recall(self) -> None:
+        # While the main thread waits for messages there are none to read; but answered it must be, or it is not asked again.
+        if self._reading.acquire(blocking=False):
+            try:
+                self._queue(self._channel.receive())
+            except EOFError:
+                pass  # the main thread will meet it too
+            finally:
+                self._reading.release()
+        self._give_back()
+
     def _give_back(self) -> None:
         """Return every chunk that the main thread has not turned to."""
-        # While the main thread waits for messages it has nothing to give back.
-        if not self._reading.acquire(blocking=False):
-            return
-        try:
-            self._queue(self._channel.receive())
-        except EOFError:
-            pass  # the main thread will meet it too
-        finally:
-            self._reading.release()
         slots: list[int] = []
         while True:
             try:
@@ -246,14 +242,16 @@ class Child:
 class Marked(Receipts[Any]):
     """Explicit receipts that the parent can read even if this process dies."""
 
-    __slots__ = ("_marks", "_slot", "_words")
+    __slots__ = ("_held", "_marks", "_slot", "_words")
 
-    def __init__(self, chunk: Chunk, words: memoryview, slot: int, marks: memoryview) -> None:
+    def __init__(
+        self, chunk: Chunk, words: memoryview, slot: int, marks: memoryview, held: Container[Chunk]
+    ) -> None:
         super().__init__(chunk)
         self._words = words
         self._slot = slot
         self._marks = marks
-        marks[:] = bytes(len(marks))
+        self._held = held
 
     def __next__(self) -> Any:
         chunk = self._chunk
@@ -263,10 +261,13 @@ class Marked(Receipts[Any]):
         try:
             return super().__next__()
         except StopIteration:
-            self._words[self._slot] = BEGUN | EXHAUSTED | chunk.taken
+            if chunk in self._held:  # otherwise the call is over, and the word no longer ours
+                self._words[self._slot] = BEGUN | EXHAUSTED | chunk.taken
             raise
 
     def _decide(self, item: Any, fate: Fate) -> None:
+        if self._chunk not in self._held:
+            raise ValueError("the handler call that this item was given to is over, and its fate decided")
         before = self.decided.keys() - ()
         super()._decide(item, fate)
         (index,) = self.decided.keys() - before

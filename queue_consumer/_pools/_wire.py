@@ -17,8 +17,9 @@ import select
 import socket
 import struct
 import tempfile
+import weakref
 from multiprocessing import reduction
-from typing import Any
+from typing import Any, Protocol
 
 SLOTS = 1024  # chunks that may be in a child's hands
 
@@ -42,6 +43,31 @@ MARKS = {"consumed": 1, "failed": 2, "dropped": 3}
 NAMES = {mark: name for name, mark in MARKS.items()}
 
 _LENGTH = struct.Struct("=Q")
+
+
+class End(Protocol):
+    """The parent's end of a connection."""
+
+    def let_go(self) -> None: ...
+
+
+# Of this process alone: a child sees that its parent is gone when the last copy of the parent's end is closed, so a
+# process that is forked off the parent, by us or by anybody, must not keep one.
+_ends: weakref.WeakSet[End] = weakref.WeakSet()
+
+
+def keep_from_forks(end: End) -> None:
+    """Have it let go of in every process that is forked off this one from now on."""
+    _ends.add(end)
+
+
+def _let_go() -> None:
+    for end in list(_ends):
+        end.let_go()
+    _ends.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Memory:
@@ -77,6 +103,12 @@ class Memory:
     def marks(self, slot: int) -> memoryview:
         start = SLOTS * 8 + slot * self._marks
         return self._view[start : start + self._marks]
+
+    def clear(self, slot: int) -> None:
+        """For the parent, before it gives the slot to another chunk."""
+        self.words[slot] = 0
+        if self._marks:
+            self.marks(slot)[:] = bytes(self._marks)
 
     def close(self) -> None:
         self.words.release()

@@ -51,11 +51,11 @@ class Handler(Worker):
     def take(self) -> Parcel | None:
         """Sleep until there is a chunk; None when it is time to end."""
         belt = self.line.belt
-        while not (self.retired or belt.closed):
+        while self.wanted():
             chunk = belt.lie_down(self.bell)
             if chunk is not None:
                 return chunk
-            if not (self.retired or belt.closed):
+            if self.wanted():
                 self.bell.wait(60)
             belt.get_up(self.bell)
             try:
@@ -63,6 +63,10 @@ class Handler(Worker):
             except IndexError:
                 continue
         return None
+
+    def wanted(self) -> bool:
+        """True while there may be another chunk for it."""
+        return not (self.retired or self.line.belt.closed)
 
     def halt(self) -> None:
         """Let the iterator end at the next item boundary."""

@@ -19,6 +19,7 @@ import pickle
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -88,22 +89,35 @@ class ProcessHandler(Handler):
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the child, until it ignores it
-        while not (self.retired or self.line.belt.closed):
+        while self.wanted():
             child = Child(self._pool, self)
             self._child = child
             try:
-                child.wait_until_ready()
-                self.ready.open()
-                child.serve()
-            except EOFError:
+                if child.wait_until_ready():
+                    self.ready.open()
+                    child.serve()
+            except BaseException as error:
                 child.end(0)
-                child.bury(self._forced)
-                raise Dead(self._forced or child.epitaph()) from None
+                died = isinstance(error, EOFError)  # anything else should not be, but its items must not pay for it
+                child.bury(self._forced or (child.epitaph() if died else f"its parent stumbled: {error!r}"))
+                if died:
+                    raise Dead(self._forced or child.epitaph()) from None
+                raise
             finally:
                 child.end(PARTING)
                 self._child = None
                 child.forget()
                 self.ready.open()
+
+    def wanted(self) -> bool:
+        return super().wanted() and not ((child := self._child) is not None and child.lost)
+
+    def look(self) -> None:
+        """See whether the child lives: one that dies while it has nothing to do is not missed by anybody."""
+        child = self._child
+        if child is not None and child.gone():
+            child.lost = True
+            self.bell.ring()
 
     def death(self) -> str:
         return str(self.error)
@@ -124,6 +138,7 @@ class ProcessHandler(Handler):
     def stack(self) -> str:
         """Asked of the child; one that is stopped, or holds its interpreter in C code, cannot answer."""
         child = self._child
+        self._told, self._where = Bell(), None  # an answer that came too late the last time is none to this
         if child is None or not child.tell(wire.STACK):
             return super().stack()
         self._told.wait(0.5)
@@ -136,7 +151,7 @@ class ProcessHandler(Handler):
 
     def halt(self) -> None:
         if self._child is not None:
-            self._child.tell(wire.HALT + wire.RECALL)
+            self._child.tell(wire.RECALL + wire.HALT)
 
     def force(self, reason: str) -> None:
         self._forced = reason
@@ -175,27 +190,34 @@ class Child:
         ours, theirs = socket.socketpair()
         hears, self._tells = os.pipe()
         os.set_blocking(self._tells, False)
-        try:
-            self._process: Process = pool.birth.bear(theirs.fileno(), hears, self._memory.fd, pool.marks)
-        except (OSError, EOFError) as error:
-            ours.close()
-            os.close(self._tells)
-            self._memory.close()
-            raise UsageError(f"{UNGUARDED} ({type(error).__name__}: {error})") from error
-        finally:
-            theirs.close()
-            os.close(hears)
         self._channel = wire.Channel(ours)
+        self._telling = threading.Lock()  # what was told must not go to whoever has that descriptor next
         self._recalled = False
         self._ended = False
         self._peak = 0
+        self._sent = 0  # items, but for those that it gave back
+        self.lost = False  # it was found dead by somebody who looked
+        wire.keep_from_forks(self)
+        try:
+            self._process: Process = pool.birth.bear(theirs.fileno(), hears, self._memory.fd, pool.marks)
+        except BaseException as error:
+            self.let_go()
+            self._memory.close()
+            if isinstance(error, (EOFError, ConnectionError)):
+                raise UsageError(f"{UNGUARDED} ({type(error).__name__}: {error})") from error
+            raise
+        finally:
+            theirs.close()
+            os.close(hears)
 
     # ------------------------------------------------------------------ life
 
-    def wait_until_ready(self) -> None:
-        """The handshake; a child that cannot begin says why."""
+    def wait_until_ready(self) -> bool:
+        """The handshake; False if it is time to end. A child that cannot begin says why."""
         until = now() + START_TIME
-        while now() < until and not self._handler.retired:
+        while now() < until:
+            if self._handler.retired or self._handler.line.belt.closed:
+                return False
             try:
                 messages = self._channel.pump(0.1)
             except EOFError:
@@ -208,7 +230,8 @@ class Child:
                 if kind == wire.REFUSED:
                     log.debug("%s", rest)
                     raise UsageError(text)
-                return
+                if kind == wire.READY:
+                    return True
         raise UsageError(f"a child process was not ready within {START_TIME:.0f} s")
 
     def serve(self) -> None:
@@ -218,20 +241,22 @@ class Child:
             EOFError: the child has died.
         """
         handler, line = self._handler, self._handler.line
-        served = 0
         while True:
             if not self.hand:
+                if self._worn():
+                    return
                 chunk = handler.take()
-                if chunk is None or self._worn(served):
-                    if chunk is not None:
-                        line.belt.put_back([chunk])
+                if chunk is None:
+                    if self.lost:
+                        raise EOFError
                     return
                 self._send_run([handler.chunk_of(chunk)])
-            if self._hungry():
+            if self._hungry() and not self._worn():
                 self._send_run([])
-            before = len(self.hand)
-            self._hear(self._channel.pump(TICK))
-            served += before - len(self.hand)
+            messages = self._channel.pump(TICK)
+            self._hear(messages)
+            if not messages and self.gone():
+                raise EOFError  # though somebody that it started holds on to its end of the channel
 
     def end(self, patience: float) -> None:
         """Let the child go, by force if it does not go by itself."""
@@ -242,8 +267,20 @@ class Child:
         if not self._process.join(patience):
             self._process.kill()
             self._process.join(PARTING)
-        os.close(self._tells)
+        with self._telling:
+            self.let_go()
         self._process.close()
+
+    def let_go(self) -> None:
+        """Close our ends. In a forked process, too, where a lock may be held by nobody for ever."""
+        self._channel.close()
+        if self._tells >= 0:
+            os.close(self._tells)
+        self._tells = -1
+
+    def gone(self) -> bool:
+        """True if the process has ended by itself."""
+        return not self._ended and self._process.join(0)
 
     def forget(self) -> None:
         """Nobody looks at its words any more."""
@@ -259,13 +296,14 @@ class Child:
     def tell(self, letters: bytes) -> bool:
         """Say something to the child's listening thread; False if it is gone or does not listen."""
         try:
-            return not self._ended and os.write(self._tells, letters) == len(letters)
+            with self._telling:
+                return self._tells >= 0 and os.write(self._tells, letters) == len(letters)
         except OSError:
             return False
 
-    def _worn(self, served: int) -> bool:
+    def _worn(self) -> bool:
         policy = self._pool.policy
-        return (policy.recycle_after is not None and served >= policy.recycle_after) or (
+        return (policy.recycle_after is not None and self._sent >= policy.recycle_after) or (
             policy.recycle_memory is not None and self._peak > policy.recycle_memory
         )
 
@@ -294,7 +332,7 @@ class Child:
             belt.let_in()
         if not run:
             return
-        first, words = self._slot, self._memory.words
+        first = self._slot
         if not self.hand:
             self._turned = now()
         bodies: list[list[bytes]] = []
@@ -303,38 +341,35 @@ class Child:
         while run:
             chunk = run.pop(0)
             self.hand[slot] = chunk
-            words[slot] = 0
+            self._memory.clear(slot)
+            frames: list[bytes] = []
             try:
-                frames = [pickle.dumps(item, 5) for item in chunk.items]
-                if attempts is not None:
-                    attempts.append([line.lane.attempt_of(item) for item in chunk.items])
-            except Exception as error:
+                for item in chunk.items:
+                    frames.append(pickle.dumps(item, 5))
+            except BaseException as error:  # whatever an item's own code may raise, it fails alone
                 del self.hand[slot]
-                self._unsendable(chunk, error)
+                self._unsendable(chunk, len(frames), error)
                 continue
             bodies.append(frames)
+            if attempts is not None:
+                attempts.append([handler.settling.attempt_of(item) for item in chunk.items])
             size += sum(map(len, frames))
             slot = (slot + 1) % wire.SLOTS
             if line.observers:
                 on_belt = now() - chunk.at
                 line.observers.tell(ChunkStarted(worker=handler.name, items=tuple(chunk.items), on_belt=on_belt))
-            if size > BYTES and run:
+            self._sent += len(frames)
+            if run and (size > BYTES or self._worn()):
                 belt.put_back(run)
                 break
         self._slot = slot
         if bodies:
             self._channel.send_bytes(marshal.dumps((first, bodies, attempts)))
 
-    def _unsendable(self, chunk: Chunk, error: Exception) -> None:
-        """An item that cannot be pickled fails alone."""
-        for index, item in enumerate(chunk.items):
-            try:
-                pickle.dumps(item, 5)
-            except Exception as cause:
-                why = Failure(type(cause).__qualname__, f"the item cannot be pickled for a child process: {cause}")
-                self._settle(chunk, Ending("unopened", why, None, {index: Fate("failed", None, why)}))
-                return
-        raise error
+    def _unsendable(self, chunk: Chunk, index: int, error: BaseException) -> None:
+        failure = Failure.of(error)
+        why = Failure(failure.kind, f"the item cannot be pickled for a child process: {failure.message}")
+        self._settle(chunk, Ending("unopened", why, None, {index: Fate("failed", None, why)}))
 
     # ------------------------------------------------------------------ hearing
 
@@ -350,10 +385,8 @@ class Child:
                         chunk.taken, chunk.exhausted = taken, exhausted
                         self._settle(chunk, ending)
                 case wire.BACK:
-                    back = [self.hand.pop(slot) for slot in rest[0] if slot in self.hand]
                     self._recalled = False
-                    if back:
-                        self._handler.line.belt.put_back(back)
+                    self._recall([chunk for slot in rest[0] if (chunk := self.hand.pop(slot, None)) is not None])
                 case wire.DONE:
                     self._peak = rest[0]
                 case wire.WHERE:
@@ -370,7 +403,7 @@ class Child:
         words, hand = self._memory.words, self.hand
         settled = 0
         tally, cleaner = self._handler.tally, self._handler.settling.cleaner
-        quick = self._handler.line.lane.port.cleanup is not None and not self._handler.line.observers
+        quick = not (self._pool.marks or self._handler.line.observers) and cleaner.line.lane.port.cleanup is not None
         for number in list(hand):
             word = words[number]
             if not word & wire.RETURNED or number == slot:
@@ -444,7 +477,8 @@ class Child:
         for slot in list(self.hand):
             word = self._memory.words[slot]
             if not word & (wire.RETURNED | wire.REPORTED):
-                return (self._handler.tally.freed, id(self.hand.get(slot)), word) if word & wire.BEGUN else None
+                # Begun or not: one that does not turn to what it was given is stuck, too.
+                return (self._handler.tally.freed, id(self.hand.get(slot)), word)
         return None
 
     def item(self) -> Any:
@@ -506,6 +540,12 @@ class ProcessPool(Pool):
                 handler.thread.join(2 * PARTING)
             self.close()
             raise failed if isinstance(failed, UsageError) else UsageError(f"a child process could not start: {failed}")
+
+    def sweep(self) -> None:
+        super().sweep()
+        for handler in self.handlers:
+            assert isinstance(handler, ProcessHandler)
+            handler.look()
 
     def close(self) -> None:
         self.birth.close()

@@ -50,7 +50,9 @@ class ThreadHandler(Handler):
         cleans = lane.port.cleanup is not None
         plain = not self._explicit and not line.observers
         chunk = Chunk([], lane)
-        while not self.retired:
+        while True:  # and not on a condition: CPython 3.11 speeds up only loops that jump back without one
+            if self.retired:
+                return
             try:
                 parcel = next_parcel()
             except IndexError:

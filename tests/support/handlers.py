@@ -10,11 +10,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from queue_consumer import Drop, Failed, Retry
+from queue_consumer import Drop, Failed, Retry, each
 
 SIGNAL_DELAY = 7.0  # what Retry and fail() ask for in these handlers
 
@@ -158,41 +158,61 @@ def take_nothing(items: Iterator[Any]) -> None:
     """Return without having asked for a single item."""
 
 
+@each
+def each_item(item: Item) -> object:
+    """A function of one item, with every answer that it can give."""
+    do(item.deed)
+    return item.deed != "refuse"
+
+
+@each
+async def each_item_async(item: Item) -> object:
+    """The same for coroutines."""
+    await asyncio.sleep(0)
+    do(item.deed)
+    return item.deed != "refuse"
+
+
 class ByTurns:
     """A handler whose calls, whichever process they are made in, do the deeds of a script before they take anything.
 
     Calls are counted by the length of a file; one call at a time, please.
     """
 
-    def __init__(self, path: Path, script: list[str]) -> None:
+    def __init__(self, path: Path, script: list[str], ack: bool = False) -> None:
         self.path = path
         self.script = script
+        self.ack = ack
 
-    def __call__(self, items: Iterator[Any]) -> None:
+    def __call__(self, items: Any) -> None:
         with self.path.open("ab") as file:
             file.write(b".")
         call = self.path.stat().st_size - 1
         do(self.script[call] if call < len(self.script) else "")
-        read_all(items)
+        for item in items:
+            if self.ack:
+                items.ack(item)
 
 
 class Ahead:
-    """A handler that looks ahead: it takes several items, and only then does what the first of them tells it to.
+    """A handler that looks ahead, in the way that the name of its first item says.
 
-    With explicit receipts, whatever it is done with is acknowledged.
+    It takes several items, and only then does what each of them tells it to. With explicit receipts, whatever it is
+    done with is acknowledged.
     """
 
-    def __init__(self, how: str, explicit: bool = False) -> None:
-        self.how = how
+    def __init__(self, explicit: bool = False) -> None:
         self.explicit = explicit
 
     def __call__(self, items: Any) -> None:
-        for group in LOOKING_AHEAD[self.how](items):
+        first = next(items)
+        how = first.name
+        for group in LOOKING_AHEAD[how](chain([first], items)):
             for item in group:
                 do(item.deed)
             if self.explicit:
                 # In pairs that overlap the second item is not done with yet.
-                for item in group[:1] if self.how == "pairwise" else group:
+                for item in group[:1] if how == "pairwise" else group:
                     items.ack(item)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
-from queue_consumer import Consumer, Report, Supervision
+from queue_consumer import Consumer, Event, Report, Supervision
+from queue_consumer._port import is_async
 
 PATIENCE = 60.0  # seconds: until a line that does not come to rest has hung
 
@@ -20,9 +20,10 @@ class PoolKind:
 
     pool: Literal["threads", "processes", "coroutines"]
     mp_context: str | None = None
+    watched: bool = False  # somebody listens, for which some pools take another path
 
     def __str__(self) -> str:
-        return self.mp_context or self.pool
+        return (self.mp_context or self.pool) + ("-watched" if self.watched else "")
 
     def consumer(self, queue: Any, handler: Callable[[Any], object], **options: Any) -> Consumer[Any]:
         """A consumer of this queue with one getter and this pool; a plain handler is fitted to it."""
@@ -32,11 +33,13 @@ class PoolKind:
         options.setdefault("supervision", Supervision(restart_base=0.001))
         if self.mp_context is not None:
             options["mp_context"] = self.mp_context
+        if self.watched:
+            options.setdefault("observers", [ignore])
         return Consumer(queue, self.fit(handler), pool=self.pool, **options)
 
     def fit(self, handler: Callable[[Any], object]) -> Callable[[Any], object]:
         """The handler as this pool needs it."""
-        if self.pool != "coroutines" or inspect.iscoroutinefunction(handler):
+        if self.pool != "coroutines" or is_async(handler):
             return handler
         return Async(handler)
 
@@ -51,18 +54,30 @@ class Async:
         return self.handler(items)
 
 
+def ignore(event: Event) -> None:
+    """Listen, and do nothing about it."""
+
+
 THREADS = PoolKind("threads")
 COROUTINES = PoolKind("coroutines")
-PROCESSES = (PoolKind("processes", "forkserver"), PoolKind("processes", "spawn"), PoolKind("processes", "fork"))
+FORKSERVER = PoolKind("processes", "forkserver")
+SPAWN = PoolKind("processes", "spawn")
+FORK = PoolKind("processes", "fork")
+PROCESSES = (FORKSERVER, SPAWN, FORK)
 POOLS = (THREADS, COROUTINES, *PROCESSES)
+WATCHED = tuple(PoolKind(kind.pool, kind.mp_context, watched=True) for kind in (THREADS, COROUTINES, FORKSERVER))
+# How children are born makes no difference to how they handle; the slowest way is left to the tests of just that.
+MOST_POOLS = (THREADS, COROUTINES, FORKSERVER, FORK)
+most_pools = pytest.mark.parametrize("pool", MOST_POOLS, ids=str)
 every_pool = pytest.mark.parametrize("pool", POOLS, ids=str)
 every_process_pool = pytest.mark.parametrize("pool", PROCESSES, ids=str)
 in_process = pytest.mark.parametrize("pool", (THREADS, COROUTINES), ids=str)
 
 
-def run_to_rest(consumer: Consumer[Any]) -> Report:
-    """Start it, wait until nothing is left to do, and stop it; its report, which must balance."""
+def run_to_rest(consumer: Consumer[Any], after: Callable[[], object] = lambda: None) -> Report:
+    """Start it, wait until nothing is left to do (`after` something), and stop it; its report, which must balance."""
     with consumer:
+        after()
         assert consumer.wait_idle(PATIENCE), f"it does not come to rest: {consumer!r}"
     report = consumer.shutdown()
     assert report.balanced, str(report)

@@ -21,35 +21,35 @@ class ScriptedQueue:
         without: verbs that this queue is not to have.
     """
 
-    def __init__(
-        self, script: Iterable[Any], *, in_turn: bool = False, without: Sequence[str] = ()
-    ) -> None:
-        self._script = list(script)
+    def __init__(self, script: Iterable[Any], *, in_turn: bool = False, without: Sequence[str] = ()) -> None:
+        self.script = list(script)
         self._in_turn = in_turn
         self._changed = threading.Condition()
         self._interrupted = False
+        self.cleanup_limit: Any = None
         self.given: list[Any] = []
         self.cleaned: list[list[Any]] = []
         self.released: list[tuple[list[Any], float]] = []
         self.broken: list[str] = []
+        self._open: Counter[int] = Counter()  # by id() of objects that `given` keeps: how often each is out
         for verb in without:
             setattr(self, verb, None)
 
     def get(self) -> Any:
         with self._changed:
-            if not self._script:
+            if not self.script:
                 self._changed.wait_for(lambda: self._interrupted, EMPTY_TAKES)
                 return []
             if self._in_turn:
                 self._changed.wait_for(lambda: self._interrupted or self._settled())
                 if self._interrupted:
                     return []
-            answer = self._script.pop(0)
+            answer = self.script.pop(0)
+            self._changed.notify_all()
         if callable(answer):
             answer = answer()
         if isinstance(answer, (list, tuple)):
-            with self._changed:
-                self.given += answer
+            self._give(answer)
         return answer
 
     def interrupt(self) -> None:
@@ -69,14 +69,18 @@ class ScriptedQueue:
             self.released.append((list(items), delay))
             self._changed.notify_all()
 
+    def wait_until_spent(self) -> None:
+        """Wait until the whole script has been given."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self.script, 60), f"never asked for: {self.script!r}"
+
     def gave(self, items: Iterable[Any]) -> Iterable[Any]:
         """Write down items that go out by another way than in a list or a tuple."""
         for item in items:
-            with self._changed:
-                self.given.append(item)
+            self._give([item])
             yield item
 
-    def back(self) -> list[Any]:
+    def cleaned_up(self) -> list[Any]:
         """All that was cleaned up."""
         return [item for items in self.cleaned for item in items]
 
@@ -84,12 +88,10 @@ class ScriptedQueue:
         """All that was released."""
         return [item for items, _ in self.released for item in items]
 
-    def fate_of(self, item: Any) -> tuple[str, float | None]:
-        """What became of one object: ("cleaned", None), ("released", delay) or ("held", None)."""
-        if any(item is other for other in self.back()):
-            return "cleaned", None
-        delays = [delay for items, delay in self.released if any(item is other for other in items)]
-        return ("released", delays[0]) if delays else ("held", None)
+    def fates(self) -> dict[int, str | float]:
+        """What became of each object, by its id(): "cleaned", or the delay that it was released with."""
+        fates: dict[int, str | float] = {id(item): "cleaned" for item in self.cleaned_up()}
+        return fates | {id(item): delay for items, delay in self.released for item in items}
 
     def reconcile(self, report: Report) -> None:
         """Fail if the line's ledger does not say what this queue saw, or a rule of the socket was broken."""
@@ -99,27 +101,27 @@ class ScriptedQueue:
         assert not self.broken, self.broken
         assert stats.received == len(self.given), str(report)
         if callable(self.cleanup):
-            assert stats.cleaned + stats.dropped == len(self.back()), str(report)
+            assert stats.cleaned + stats.dropped == len(self.cleaned_up()), str(report)
         if callable(self.release):
             assert stats.released == len(self.returned()), str(report)
-        ended = Counter(id(item) for item in self.back() + self.returned())
-        given = Counter(id(item) for item in self.given)
-        assert not ended - given, "more came back than was given"
+
+    def _give(self, items: Sequence[Any]) -> None:
+        with self._changed:
+            self.given += items
+            self._open.update(map(id, items))
 
     def _settled(self) -> bool:
-        return len(self.given) == len(self.back()) + len(self.returned())
+        return len(self.given) == len(self.cleaned_up()) + len(self.returned())
 
     def _note(self, verb: str, items: Sequence[Any]) -> None:
         """Look out for what must never happen."""
         with self._changed:
             if not items:
                 self.broken.append(f"{verb} was called with no items")
-            known = {id(item) for item in self.given}
-            self.broken += [f"{verb} got {item!r}, which get() never gave" for item in items if id(item) not in known]
-            counts = Counter(id(item) for item in [*self.back(), *self.returned(), *items])
-            given = Counter(id(item) for item in self.given)
-            if counts - given:
-                self.broken.append(f"{verb} got an item that had ended: {items!r}")
+            for item in items:
+                self._open[id(item)] -= 1
+                if self._open[id(item)] < 0:
+                    self.broken.append(f"{verb} got {item!r}, which get() never gave or which had ended before")
 
 
 def raising(error: BaseException) -> Callable[[], Any]:

@@ -120,11 +120,13 @@ class Workbench:
         )
         return items
 
+    def ask(self, queue: Any) -> Any:
+        """One `get`, called as the line calls it."""
+        return self.call(queue.get, limit=10) if takes_limit(queue.get) else self.call(queue.get)
+
     def get(self, queue: Any) -> Any:
         """One `get`, that must return within the patience there is."""
-        getting = self.background(
-            lambda: self.call(queue.get, **({"limit": 10} if takes_limit(queue.get) else {}))
-        )
+        getting = self.background(lambda: self.ask(queue))
         getting.join(self.patience)
         assert not getting.is_alive(), f"get() has not returned after {self.patience:g} s"
         if getting.error is not None:

@@ -1,0 +1,465 @@
+"""The line at work: 100,000 orders out of files, by threads and then by processes, with trouble planted.
+
+    python examples/demo.py [--items N] [--seed N]
+
+Files of orders, CSV and JSON lines, are written to a temporary folder. A queue of the demo's own reads them, and
+handlers parse each order, add up what is in it, and append the sum to a journal on disk. Planted are: lines that are
+malformed, orders that fail the first time, orders whose handler is killed with SIGKILL (some before the sum is in the
+journal, some after, which is the moment that at-least-once is about), and disk errors that kill the getters.
+
+At the end a single thread, without any queue, reads the same files. What the handlers wrote down must come to the same,
+customer by customer, and the line must have reported just those failures, kills and deaths that were planted. If
+anything differs, it says so and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import errno
+import heapq
+import io
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from queue_consumer import (
+    Consumer,
+    Event,
+    Exponential,
+    Failure,
+    Report,
+    State,
+    Stats,
+    WorkerDied,
+    current,
+)
+
+Pool = Literal["threads", "processes"]
+POOLS: tuple[Pool, ...] = ("threads", "processes")
+ATTEMPTS = 3  # deliveries of a line that fails, before it goes to the dead letters
+FILES, CUSTOMERS = 8, 500
+PATIENCE = 60.0  # seconds in which nothing is finished, before the demo gives up on the line
+FAILS_ONCE, KILLS_BEFORE, KILLS_AFTER = "fails once", "kills before", "kills after"
+
+
+# ---------------------------------------------------------------------- the input
+
+
+@dataclass
+class Planted:
+    """The trouble that was put in, by the place of its line; what the line reports is held against it."""
+
+    malformed: set[str] = field(default_factory=set[str])
+    fails_once: set[str] = field(default_factory=set[str])
+    kills_before: set[str] = field(default_factory=set[str])
+    kills_after: set[str] = field(default_factory=set[str])
+    disk_errors: list[int] = field(default_factory=list[int])  # so many lines read, and get() raises
+
+    @property
+    def kills(self) -> set[str]:
+        return self.kills_before | self.kills_after
+
+
+def write_orders(folder: Path, items: int, dice: random.Random) -> Planted:
+    """Write `items` orders to files, every other file CSV, and plant the trouble."""
+    planted = Planted(disk_errors=sorted(dice.sample(range(items // 10, items * 9 // 10), 3)))
+    bad = dice.sample(range(items), items // 3000 + 3 + items // 1000 + 3 + 8)
+    malformed = set(bad[8 : 8 + items // 3000 + 3])
+    notes = dict.fromkeys(bad[:4], KILLS_BEFORE) | dict.fromkeys(bad[4:8], KILLS_AFTER)
+    notes |= dict.fromkeys(bad[8 + len(malformed) :], FAILS_ONCE)
+    kinds = {
+        FAILS_ONCE: planted.fails_once,
+        KILLS_BEFORE: planted.kills_before,
+        KILLS_AFTER: planted.kills_after,
+    }
+    number = 0
+    for index in range(FILES):
+        path = folder / f"orders-{index}.{'csv' if index % 2 else 'jsonl'}"
+        with path.open("w", encoding="utf-8") as file:
+            for row in range(1, (items - number) // (FILES - index) + 1):
+                customer, note = f"c{dice.randrange(CUSTOMERS):03}", notes.get(number, "")
+                positions = [(dice.randint(1, 9), dice.randint(50, 9999)) for _ in range(dice.randint(1, 4))]
+                if path.suffix == ".csv":
+                    text = ",".join([customer, note, *(f"{count},{cents}" for count, cents in positions)])
+                else:
+                    text = json.dumps({"customer": customer, "note": note, "positions": positions})
+                if number in malformed:
+                    planted.malformed.add(f"{path.name}:{row}")
+                    text = text[:-1] + "?"
+                elif note:
+                    kinds[note].add(f"{path.name}:{row}")
+                file.write(text + "\n")
+                number += 1
+    return planted
+
+
+def count_alone(folder: Path) -> tuple[Counter[str], int]:
+    """What all customers ordered, in cents, by one thread with a plain loop; and how many lines were malformed."""
+    sums, malformed = Counter[str](), 0
+    for path in sorted(folder.glob("orders-*")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.reader(file) if path.suffix == ".csv" else file:
+                try:
+                    if isinstance(row, str):
+                        order = json.loads(row)
+                        customer, positions = order["customer"], order["positions"]
+                    else:
+                        customer, positions = row[0], list(zip(row[2::2], row[3::2], strict=True))
+                    sums[customer] += sum(int(count) * int(cents) for count, cents in positions)
+                except ValueError:
+                    malformed += 1
+    return sums, malformed
+
+
+# ---------------------------------------------------------------------- the left socket: a queue
+
+
+class Line(NamedTuple):
+    """An item: a line of a file, and where it stands."""
+
+    place: str
+    text: str
+
+
+class Orders:
+    """The lines of all files: each is given out once, and again whenever it is released.
+
+    Only `get` is needed. It raises at the planted places; the other verbs are what this queue can do besides.
+    """
+
+    def __init__(self, files: Iterable[Path], disk_errors: Iterable[int]) -> None:
+        self.cleaned: list[str] = []  # places
+        self.finished = threading.Event()
+        self._lines = lines_of(files)
+        self._read = 0
+        self._disk_errors = sorted(disk_errors)
+        self._held = 0
+        self._returns = Counter[str]()
+        self._later: list[tuple[float, Line]] = []
+        self._changed = threading.Condition()
+
+    def get(self, limit: int) -> list[Line]:
+        """The next lines, no more than there is room for. Many threads call this."""
+        with self._changed:
+            if self._disk_errors and self._disk_errors[0] <= self._read:
+                del self._disk_errors[0]
+                raise OSError(errno.EIO, "planted: the disk does not answer")
+            bulk: list[Line] = []
+            while self._later and self._later[0][0] <= time.monotonic() and len(bulk) < limit:
+                bulk.append(heapq.heappop(self._later)[1])
+            fresh = list(itertools.islice(self._lines, min(limit, 500) - len(bulk)))
+            self._read += len(fresh)
+            self._held += len(bulk) + len(fresh)
+            if not (bulk or fresh):
+                self._changed.wait(0.05)
+            return bulk + fresh
+
+    def cleanup(self, lines: Sequence[Line]) -> None:
+        """These are done with."""
+        with self._changed:
+            self.cleaned += [line.place for line in lines]
+            self._held -= len(lines)
+            if not (self._held or self._later):
+                self._look_for_the_end()
+
+    def release(self, lines: Sequence[Line], delay: float = 0) -> None:
+        """These come again, after `delay` seconds."""
+        with self._changed:
+            for line in lines:
+                self._returns[line.place] += 1
+                heapq.heappush(self._later, (time.monotonic() + delay, line))
+            self._held -= len(lines)
+
+    def attempt(self, line: Line) -> int:
+        """How often this line was given out."""
+        return 1 + self._returns[line.place]
+
+    def interrupt(self) -> None:
+        """Let nobody wait in `get`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _look_for_the_end(self) -> None:
+        following = next(self._lines, None)
+        if following is None:
+            self.finished.set()
+        else:
+            self._lines = itertools.chain([following], self._lines)
+
+
+def lines_of(files: Iterable[Path]) -> Iterator[Line]:
+    for path in files:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                yield Line(f"{path.name}:{number}", text.rstrip("\n"))
+
+
+# ---------------------------------------------------------------------- the right socket: a handler
+
+
+class AddUp:
+    """Adds up orders, and appends what each comes to to the journal before it asks for the next.
+
+    That is the order that makes at-least-once exact: an order whose handler dies between the two comes again, and is
+    in the journal twice under the same place, never not at all.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+        self.home = os.getpid()  # a child knows by this that it is one
+
+    def __call__(self, lines: Iterator[Line]) -> None:
+        # Appending is atomic: every write is one whole line, whichever thread or process makes it.
+        with self.journal.open("ab", buffering=0) as journal:
+            for line in lines:
+                customer, note, cents = parsed(line)
+                first = note != "" and current().attempt == 1
+                if first and note == FAILS_ONCE:
+                    raise ConnectionError("planted: it will work next time")
+                if first and note == KILLS_BEFORE and os.getpid() != self.home:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                journal.write(f"{line.place} {customer} {cents}\n".encode())
+                if first and note == KILLS_AFTER and os.getpid() != self.home:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def parsed(line: Line) -> tuple[str, str, int]:
+    """Customer, note and sum of an order. ValueError: it is malformed."""
+    if line.text.startswith("{"):
+        order = json.loads(line.text)
+        return order["customer"], order["note"], sum(count * cents for count, cents in order["positions"])
+    customer, note, *numbers = line.text.split(",")
+    return customer, note, sum(int(a) * int(b) for a, b in zip(numbers[::2], numbers[1::2], strict=True))
+
+
+# ---------------------------------------------------------------------- the line
+
+
+class Deaths:
+    """An observer that counts who died."""
+
+    def __init__(self) -> None:
+        self.getters = self.killed = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, WorkerDied):
+            self.getters += event.worker.startswith("getter")
+            self.killed += "SIGKILL" in event.error
+
+
+@dataclass
+class Outcome:
+    """What one pool made of the orders, by its own account and by the journal of its handlers."""
+
+    report: Report
+    deaths: Deaths
+    cleaned: list[str]
+    dead_letters: set[str]
+    sums: Counter[str]
+    twice: set[str]
+
+
+def consume(pool: Pool, folder: Path, items: int, planted: Planted) -> Outcome:
+    """Have all orders handled by this kind of pool, and show how it goes."""
+    journal = folder / f"sums-{pool}"
+    journal.touch()
+    queue, deaths = Orders(sorted(folder.glob("orders-*")), planted.disk_errors), Deaths()
+    dead_letters = set[str]()
+
+    def dead_letter(line: Line, failure: Failure) -> None:
+        dead_letters.add(line.place)
+
+    consumer = Consumer(
+        queue,
+        AddUp(journal),
+        messages_bulk_size=50,
+        pool=pool,
+        backoff=Exponential(base=0.3),
+        max_attempts=ATTEMPTS,
+        dead_letter=dead_letter,
+        observers=[deaths],
+    )
+    progress = Progress(pool, items)
+    with consumer:
+        while not queue.finished.wait(0.1) and consumer.state is State.RUNNING and progress.moves():
+            progress.show(consumer.stats())
+    report = consumer.shutdown()
+    progress.show(report.stats, last=True)
+    sums, twice = read_journal(journal)
+    return Outcome(report, deaths, queue.cleaned, dead_letters, sums, twice)
+
+
+def read_journal(journal: Path) -> tuple[Counter[str], set[str]]:
+    """What each customer ordered, every order counted once; and which orders stand there twice."""
+    sums, seen, twice = Counter[str](), set[str](), set[str]()
+    with journal.open() as file:
+        for entry in file:
+            place, customer, cents = entry.split()
+            if place in seen:
+                twice.add(place)
+            else:
+                seen.add(place)
+                sums[customer] += int(cents)
+    return sums, twice
+
+
+# ---------------------------------------------------------------------- what is shown
+
+
+class Progress:
+    """One line that is written again and again; where nobody watches, a line half way and one at the end."""
+
+    def __init__(self, pool: str, items: int) -> None:
+        self._pool, self._items = pool, items
+        self._began = self._moved = time.monotonic()
+        self._done, self._half = 0, False
+        self._live = sys.stdout.isatty()
+
+    def moves(self) -> bool:
+        """False once nothing has been finished for long."""
+        return time.monotonic() - self._moved < PATIENCE
+
+    def show(self, stats: Stats, last: bool = False) -> None:
+        done, now = stats.cleaned + stats.dropped, time.monotonic()
+        if done != self._done:
+            self._done, self._moved = done, now
+        half = done * 2 >= self._items
+        if not (self._live or last or half > self._half):
+            return
+        self._half = half
+        filled = done * 20 // self._items
+        took = max(now - self._began, 0.001)
+        speed = f"in {took:.1f} s" if last else f"{done / took:,.0f}/s"
+        say(
+            f"{self._pool:<10} {'█' * filled}{'░' * (20 - filled)} {done:>9,} of {self._items:,}"
+            f" {speed:>10}   failed {stats.failed:,} · revived {stats.revived}",
+            end="" if self._live and not last else "\n",
+            again=self._live,
+        )
+
+
+def say(text: str = "", *, end: str = "\n", again: bool = False) -> None:
+    """Print; `again`: over the line that the cursor is in."""
+    print(f"\r\x1b[K{text}" if again else text, end=end, flush=True)
+
+
+def show_ledgers(outcomes: Mapping[Pool, Outcome]) -> bool:
+    """Show what became of every delivery; True if the ledgers balance, and nothing ended in any other way."""
+    say("\nledger       received = cleaned + dropped + released + in flight        failed   revived")
+    balanced = True
+    for pool, outcome in outcomes.items():
+        stats = outcome.report.stats
+        say(
+            f"  {pool:<9} {stats.received:>9,} {stats.cleaned:>9,} {stats.dropped:>9,} {stats.released:>10,}"
+            f" {stats.in_flight:>11,} {stats.failed:>13,} {stats.revived:>9,}"
+        )
+        others = stats.left + stats.tombstoned + stats.lost + stats.abandoned
+        balanced &= outcome.report.balanced and not others
+    return balanced
+
+
+class Row(NamedTuple):
+    """A line of the proof: what was to be, and what was."""
+
+    what: str
+    expected: dict[Pool, int]
+    found: dict[Pool, int]
+
+
+def prove(planted: Planted, alone: Counter[str], items: int, outcomes: Mapping[Pool, Outcome]) -> list[Row]:
+    """Hold what the line did against what was planted, and against what one thread alone made of the files."""
+
+    def row(what: str, found: Callable[[Outcome], int], threads: int, processes: int | None = None) -> Row:
+        expected: dict[Pool, int] = {
+            "threads": threads,
+            "processes": threads if processes is None else processes,
+        }
+        return Row(what, expected, {pool: found(outcome) for pool, outcome in outcomes.items()})
+
+    def agreeing(outcome: Outcome) -> int:
+        return sum(outcome.sums[customer] == alone[customer] for customer in alone | outcome.sums)
+
+    def cleaned(outcome: Outcome) -> int:
+        """Lines that the queue saw cleaned up; fewer than there are if one is missing, or was there twice."""
+        return 2 * len(set(outcome.cleaned)) - len(outcome.cleaned)
+
+    malformed, kills, getters = len(planted.malformed), len(planted.kills), len(planted.disk_errors)
+    fails = ATTEMPTS * malformed + len(planted.fails_once)
+    return [
+        row("sum of all orders, in cents", lambda o: o.sums.total(), alone.total()),
+        row("customers whose sums agree", agreeing, len(alone)),
+        row("lines cleaned up, each once", cleaned, items),
+        row("malformed lines in the dead letters", lambda o: len(o.dead_letters & planted.malformed), malformed),
+        row("anything else in the dead letters", lambda o: len(o.dead_letters - planted.malformed), 0),
+        row("failures reported", lambda o: o.report.stats.failed, fails, fails + kills),
+        row("children killed with SIGKILL", lambda o: o.deaths.killed, 0, kills),
+        row("getters that died", lambda o: o.deaths.getters, getters),
+        row("workers revived", lambda o: o.report.stats.revived, getters, getters + kills),
+        row("orders handled twice", lambda o: len(o.twice), 0, len(planted.kills_after)),
+        row("of those, killed after the work", lambda o: len(o.twice & planted.kills_after), 0, len(planted.kills_after)),
+    ]
+
+
+def show_proof(rows: Sequence[Row]) -> bool:
+    """True if everything is as it was to be."""
+    say(f"\n{'proof':<40} {'expected':>24} {'threads':>14} {'processes':>14}")
+    for what, expected, found in rows:
+        wanted = " / ".join(f"{value:,}" for value in dict.fromkeys(expected.values()))
+        values = "".join(f" {value:>14,}" for value in found.values())
+        say(f"  {what:<38} {wanted:>24}{values}{'' if expected == found else '  DIFFERS'}")
+    return all(row.expected == row.found for row in rows)
+
+
+# ---------------------------------------------------------------------- the demo
+
+
+def demo(items: int, seed: int, folder: Path) -> bool:
+    """True if the line did all it should."""
+    began = time.monotonic()
+    planted = write_orders(folder, items, random.Random(seed))
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    say(f"{items:,} orders in {FILES} files on disk, {size:.1f} MB of CSV and JSON lines (--seed {seed})")
+    say(
+        f"planted: {len(planted.malformed)} malformed · {len(planted.fails_once)} fail once · "
+        f"{len(planted.kills)} kill their process · {len(planted.disk_errors)} disk errors kill a getter"
+    )
+    outcomes = {pool: consume(pool, folder, items, planted) for pool in POOLS}
+    alone, malformed = count_alone(folder)
+    balanced = show_ledgers(outcomes)
+    proven = show_proof(prove(planted, alone, items, outcomes))
+    good = balanced and proven and malformed == len(planted.malformed)
+    say("everything agrees" if good else "NOT EVERYTHING AGREES", end=f", after {time.monotonic() - began:.1f} s\n")
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The line at work, with trouble planted and accounted for.")
+    parser.add_argument("--items", type=int, default=100_000, help="orders for each pool (default: 100,000)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1000), help="where the trouble is (default: any)")
+    options = parser.parse_args()
+    if options.items < 1000:
+        parser.error("--items must be at least 1000, so that the trouble finds room")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where there are no block characters, something else is shown
+    with tempfile.TemporaryDirectory(prefix="queue_consumer-demo-") as folder:
+        try:
+            return 0 if demo(options.items, options.seed, Path(folder)) else 1
+        except KeyboardInterrupt:  # the consumer has given back what it held by now, and its children are gone
+            say("\ninterrupted")
+            return 130
+
+
+if __name__ == "__main__":  # each child process reads this file again, and must not start a demo of its own
+    sys.exit(main())
