@@ -2,14 +2,15 @@
 
     python examples/demo.py [--items N] [--seed N]
 
-Files of orders, CSV and JSON lines, are written to a temporary folder. A queue of the demo's own reads them, and
-handlers parse each order, add up what is in it, and append the sum to a journal on disk. Planted are: lines that are
-malformed, orders that fail the first time, orders whose handler is killed with SIGKILL (some before the sum is in the
-journal, some after, which is the moment that at-least-once is about), and disk errors that kill the getters.
+Files of orders, CSV and JSON lines, are written to a temporary folder. A queue of the demo's own reads
+them, and handlers parse each order, add up what is in it, and append the sum to a journal on disk. Planted
+are: malformed lines, orders that fail the first time, orders whose child process is killed with SIGKILL
+(some before the sum is in the journal; some after, which is the moment that at-least-once is about), and
+disk errors that kill getters.
 
-At the end a single thread, without any queue, reads the same files. What the handlers wrote down must come to the same,
-customer by customer, and the line must have reported just those failures, kills and deaths that were planted. If
-anything differs, it says so and the exit status is 1.
+At the end a single thread, without any queue, reads the same files. What the handlers wrote down must come
+to the same, customer by customer, and the line must have reported just those failures, kills and deaths
+that were planted. If anything differs, it says so and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from queue_consumer import (
     Consumer,
@@ -51,7 +52,7 @@ POOLS: tuple[Pool, ...] = ("threads", "processes")
 ATTEMPTS = 3  # deliveries of a line that fails, before it goes to the dead letters
 FILES, CUSTOMERS = 8, 500
 PATIENCE = 60.0  # seconds in which nothing is finished, before the demo gives up on the line
-FAILS_ONCE, KILLS_BEFORE, KILLS_AFTER = "fails once", "kills before", "kills after"
+MALFORMED, FAILS_ONCE, KILLS_BEFORE, KILLS_AFTER = "malformed", "fails once", "kills before", "kills after"
 
 
 # ---------------------------------------------------------------------- the input
@@ -61,60 +62,55 @@ FAILS_ONCE, KILLS_BEFORE, KILLS_AFTER = "fails once", "kills before", "kills aft
 class Planted:
     """The trouble that was put in, by the place of its line; what the line reports is held against it."""
 
-    malformed: set[str] = field(default_factory=set[str])
-    fails_once: set[str] = field(default_factory=set[str])
-    kills_before: set[str] = field(default_factory=set[str])
-    kills_after: set[str] = field(default_factory=set[str])
+    places: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set[str]))
     disk_errors: list[int] = field(default_factory=list[int])  # so many lines read, and get() raises
 
+    def __getitem__(self, trouble: str) -> set[str]:
+        return self.places[trouble]
+
     @property
-    def kills(self) -> set[str]:
-        return self.kills_before | self.kills_after
+    def kills(self) -> int:
+        return len(self[KILLS_BEFORE]) + len(self[KILLS_AFTER])
 
 
 def write_orders(folder: Path, items: int, dice: random.Random) -> Planted:
-    """Write `items` orders to files, every other file CSV, and plant the trouble."""
-    planted = Planted(disk_errors=sorted(dice.sample(range(items // 10, items * 9 // 10), 3)))
-    bad = dice.sample(range(items), items // 3000 + 3 + items // 1000 + 3 + 8)
-    malformed = set(bad[8 : 8 + items // 3000 + 3])
-    notes = dict.fromkeys(bad[:4], KILLS_BEFORE) | dict.fromkeys(bad[4:8], KILLS_AFTER)
-    notes |= dict.fromkeys(bad[8 + len(malformed) :], FAILS_ONCE)
-    kinds = {
-        FAILS_ONCE: planted.fails_once,
-        KILLS_BEFORE: planted.kills_before,
-        KILLS_AFTER: planted.kills_after,
-    }
-    number = 0
+    """Write `items` orders to files, every other one CSV, and plant the trouble."""
+    troubles = [MALFORMED] * (items // 3000 + 3) + [FAILS_ONCE] * (items // 1000 + 3)
+    troubles += [KILLS_BEFORE] * 4 + [KILLS_AFTER] * 4
+    unlucky = dict(zip(dice.sample(range(items), len(troubles)), troubles, strict=True))
+    planted = Planted(disk_errors=dice.sample(range(items // 10, items * 9 // 10), 3))
     for index in range(FILES):
         path = folder / f"orders-{index}.{'csv' if index % 2 else 'jsonl'}"
         with path.open("w", encoding="utf-8") as file:
-            for row in range(1, (items - number) // (FILES - index) + 1):
-                customer, note = f"c{dice.randrange(CUSTOMERS):03}", notes.get(number, "")
-                positions = [(dice.randint(1, 9), dice.randint(50, 9999)) for _ in range(dice.randint(1, 4))]
-                if path.suffix == ".csv":
-                    text = ",".join([customer, note, *(f"{count},{cents}" for count, cents in positions)])
-                else:
-                    text = json.dumps({"customer": customer, "note": note, "positions": positions})
-                if number in malformed:
-                    planted.malformed.add(f"{path.name}:{row}")
-                    text = text[:-1] + "?"
-                elif note:
-                    kinds[note].add(f"{path.name}:{row}")
-                file.write(text + "\n")
-                number += 1
+            for row, number in enumerate(range(index, items, FILES), 1):
+                trouble = unlucky.get(number, "")
+                if trouble:
+                    planted[trouble].add(f"{path.name}:{row}")
+                file.write(order(path.suffix, trouble, dice) + "\n")
     return planted
 
 
+def order(suffix: str, note: str, dice: random.Random) -> str:
+    """A line for one order of one to four positions, each so many of something at so many cents."""
+    customer = f"c{dice.randrange(CUSTOMERS):03}"
+    positions = [(dice.randint(1, 9), dice.randint(50, 9999)) for _ in range(dice.randint(1, 4))]
+    if suffix == ".csv":
+        text = ",".join([customer, note, *(f"{count},{cents}" for count, cents in positions)])
+    else:
+        text = json.dumps({"customer": customer, "note": note, "positions": positions})
+    return text[:-1] + "?" if note == MALFORMED else text
+
+
 def count_alone(folder: Path) -> tuple[Counter[str], int]:
-    """What all customers ordered, in cents, by one thread with a plain loop; and how many lines were malformed."""
+    """What each customer ordered, in cents, and how many lines were malformed: one thread, one plain loop."""
     sums, malformed = Counter[str](), 0
     for path in sorted(folder.glob("orders-*")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file) if path.suffix == ".csv" else file:
                 try:
                     if isinstance(row, str):
-                        order = json.loads(row)
-                        customer, positions = order["customer"], order["positions"]
+                        entry = json.loads(row)
+                        customer, positions = entry["customer"], entry["positions"]
                     else:
                         customer, positions = row[0], list(zip(row[2::2], row[3::2], strict=True))
                     sums[customer] += sum(int(count) * int(cents) for count, cents in positions)
@@ -212,8 +208,8 @@ def lines_of(files: Iterable[Path]) -> Iterator[Line]:
 class AddUp:
     """Adds up orders, and appends what each comes to to the journal before it asks for the next.
 
-    That is the order that makes at-least-once exact: an order whose handler dies between the two comes again, and is
-    in the journal twice under the same place, never not at all.
+    So an order whose handler dies between the two comes again and stands in the journal twice, under the same
+    place; never not at all.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -238,8 +234,8 @@ class AddUp:
 def parsed(line: Line) -> tuple[str, str, int]:
     """Customer, note and sum of an order. ValueError: it is malformed."""
     if line.text.startswith("{"):
-        order = json.loads(line.text)
-        return order["customer"], order["note"], sum(count * cents for count, cents in order["positions"])
+        entry = json.loads(line.text)
+        return entry["customer"], entry["note"], sum(count * cents for count, cents in entry["positions"])
     customer, note, *numbers = line.text.split(",")
     return customer, note, sum(int(a) * int(b) for a, b in zip(numbers[::2], numbers[1::2], strict=True))
 
@@ -324,7 +320,8 @@ class Progress:
     def __init__(self, pool: str, items: int) -> None:
         self._pool, self._items = pool, items
         self._began = self._moved = time.monotonic()
-        self._done, self._half = 0, False
+        self._done: int = 0
+        self._half = False
         self._live = sys.stdout.isatty()
 
     def moves(self) -> bool:
@@ -379,7 +376,7 @@ class Row(NamedTuple):
 
 
 def prove(planted: Planted, alone: Counter[str], items: int, outcomes: Mapping[Pool, Outcome]) -> list[Row]:
-    """Hold what the line did against what was planted, and against what one thread alone made of the files."""
+    """Hold what the line did against what was planted, and against what one thread made of the files."""
 
     def row(what: str, found: Callable[[Outcome], int], threads: int, processes: int | None = None) -> Row:
         expected: dict[Pool, int] = {
@@ -395,20 +392,21 @@ def prove(planted: Planted, alone: Counter[str], items: int, outcomes: Mapping[P
         """Lines that the queue saw cleaned up; fewer than there are if one is missing, or was there twice."""
         return 2 * len(set(outcome.cleaned)) - len(outcome.cleaned)
 
-    malformed, kills, getters = len(planted.malformed), len(planted.kills), len(planted.disk_errors)
-    fails = ATTEMPTS * malformed + len(planted.fails_once)
+    malformed, kills, getters = len(planted[MALFORMED]), planted.kills, len(planted.disk_errors)
+    after = planted[KILLS_AFTER]
+    fails = ATTEMPTS * malformed + len(planted[FAILS_ONCE])
     return [
         row("sum of all orders, in cents", lambda o: o.sums.total(), alone.total()),
         row("customers whose sums agree", agreeing, len(alone)),
         row("lines cleaned up, each once", cleaned, items),
-        row("malformed lines in the dead letters", lambda o: len(o.dead_letters & planted.malformed), malformed),
-        row("anything else in the dead letters", lambda o: len(o.dead_letters - planted.malformed), 0),
+        row("dead letters that are malformed", lambda o: len(o.dead_letters & planted[MALFORMED]), malformed),
+        row("dead letters that are not", lambda o: len(o.dead_letters - planted[MALFORMED]), 0),
         row("failures reported", lambda o: o.report.stats.failed, fails, fails + kills),
         row("children killed with SIGKILL", lambda o: o.deaths.killed, 0, kills),
         row("getters that died", lambda o: o.deaths.getters, getters),
         row("workers revived", lambda o: o.report.stats.revived, getters, getters + kills),
-        row("orders handled twice", lambda o: len(o.twice), 0, len(planted.kills_after)),
-        row("of those, killed after the work", lambda o: len(o.twice & planted.kills_after), 0, len(planted.kills_after)),
+        row("orders handled twice", lambda o: len(o.twice), 0, len(after)),
+        row("of those, killed after the work", lambda o: len(o.twice & after), 0, len(after)),
     ]
 
 
@@ -432,31 +430,36 @@ def demo(items: int, seed: int, folder: Path) -> bool:
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     say(f"{items:,} orders in {FILES} files on disk, {size:.1f} MB of CSV and JSON lines (--seed {seed})")
     say(
-        f"planted: {len(planted.malformed)} malformed · {len(planted.fails_once)} fail once · "
-        f"{len(planted.kills)} kill their process · {len(planted.disk_errors)} disk errors kill a getter"
+        f"planted: {len(planted[MALFORMED])} malformed · {len(planted[FAILS_ONCE])} fail once · "
+        f"{planted.kills} kill their process · {len(planted.disk_errors)} disk errors kill a getter"
     )
-    outcomes = {pool: consume(pool, folder, items, planted) for pool in POOLS}
+    outcomes: dict[Pool, Outcome] = {pool: consume(pool, folder, items, planted) for pool in POOLS}
     alone, malformed = count_alone(folder)
     balanced = show_ledgers(outcomes)
     proven = show_proof(prove(planted, alone, items, outcomes))
-    good = balanced and proven and malformed == len(planted.malformed)
-    say("everything agrees" if good else "NOT EVERYTHING AGREES", end=f", after {time.monotonic() - began:.1f} s\n")
+    good = balanced and proven and malformed == len(planted[MALFORMED])
+    took = f"after {time.monotonic() - began:.1f} s"
+    say(f"everything agrees, {took}" if good else f"NOT EVERYTHING AGREES, {took}")
     return good
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="The line at work, with trouble planted and accounted for.")
     parser.add_argument("--items", type=int, default=100_000, help="orders for each pool (default: 100,000)")
-    parser.add_argument("--seed", type=int, default=random.randrange(1000), help="where the trouble is (default: any)")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(1000), help="of the orders and the trouble"
+    )
     options = parser.parse_args()
     if options.items < 1000:
         parser.error("--items must be at least 1000, so that the trouble finds room")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where there are no block characters, something else is shown
+    # Where the terminal has no block characters, something else is shown.
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
     with tempfile.TemporaryDirectory(prefix="queue_consumer-demo-") as folder:
         try:
             return 0 if demo(options.items, options.seed, Path(folder)) else 1
-        except KeyboardInterrupt:  # the consumer has given back what it held by now, and its children are gone
+        except (
+            KeyboardInterrupt
+        ):  # by now the consumer has given back what it held, and its children are gone
             say("\ninterrupted")
             return 130
 

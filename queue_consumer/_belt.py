@@ -1,5 +1,8 @@
 """The belt between getters and handlers: chunks that wait, handlers that wait for them, and the room there is.
 
+What lies on the belt is a `Parcel`: the bare items of a fresh chunk, of which nothing else is known yet, and that is a lot
+cheaper than a `Chunk` made by one thread to be used by another; or a `Chunk`, where there is more to say.
+
 **No lock is taken to hand over a chunk.** Chunks wait in a deque, whose ends are atomic. A handler that finds it empty
 puts its bell among the idle ones, looks once more, and only then sleeps; a getter puts its chunks and then rings as many
 idle bells as there are chunks. Each side writes before it looks at what the other wrote, so one of the two always
@@ -15,14 +18,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from ._bells import Bell, Ringable
-from ._chunk import Parcel
+from ._chunk import Chunk
 from ._ledger import Ledger
 
 WINDOW = 0.05  # seconds: the belt holds what the pool handles in so long
 MOST = 4096  # items: and never more, however fast the pool
 ROUNDS = 10  # rounds of the pool that may wait for cleanup before the getters stop
+
+
+Parcel: TypeAlias = Any
+"""A `Chunk`; or, where chunks are of one, an item; or else a list of items."""
 
 
 class Share:
@@ -37,34 +45,51 @@ class Share:
 class Belt:
     """What waits for a handler, first in, first out."""
 
-    def __init__(self, ledger: Ledger, *, handlers: int, size: int, prefetch: int | None) -> None:
+    def __init__(self, ledger: Ledger, *, lane: Any, handlers: int, size: int, prefetch: int | None) -> None:
         self.waiting: deque[Parcel] = deque()
         self.idle: deque[Ringable] = deque()  # handlers that wait for a chunk
         self.dry: deque[Bell] = deque()  # getters that wait for room
-        self.next = self.waiting.popleft  # the next chunk; IndexError where there is none
         self.low = 0  # so many chunks waiting, and a dry getter is let in
         self.closed = False
         self.prefetch = handlers * size if prefetch is None else prefetch
         self.largest_bulk = 1
         self.shares: list[Share] = []  # one for each getter
+        self._lane = lane
         self._ledger = ledger
         self._round = handlers * size
         self._adaptive = prefetch is None
-        self._size = size
+        self.size = size
         self._measured = (0.0, 0)  # when, and how many items had been freed by then
         self._lock = threading.Lock()  # among getters only
         self._set_low()
 
-    def put(self, chunks: Sequence[Parcel]) -> None:
-        """Add chunks at the end, and wake handlers for them."""
-        self.waiting.extend(chunks)
-        if self.idle:
-            self._wake(len(chunks))
+    def put(self, items: list[Any], at: float | None = None) -> None:
+        """Cut a bulk into chunks, add them at the end, and wake handlers for them.
 
-    def put_back(self, chunks: Sequence[Parcel]) -> None:
+        Args:
+            at: the time, if somebody wants to know how long they wait here.
+        """
+        size = self.size
+        parcels = items if size == 1 else [items[start : start + size] for start in range(0, len(items), size)]
+        if at is not None:
+            parcels = [Chunk([parcel] if size == 1 else parcel, self._lane, at) for parcel in parcels]
+        self.waiting.extend(parcels)
+        if self.idle:
+            self._wake(len(parcels))
+
+    def put_back(self, chunks: Sequence[Chunk]) -> None:
         """Put chunks back at the front, for the next free handler."""
         self.waiting.extendleft(reversed(chunks))
         self._wake(len(chunks))
+
+    def next(self) -> Chunk:
+        """The next chunk; IndexError where there is none."""
+        return self.chunk_of(self.waiting.popleft())
+
+    def chunk_of(self, parcel: Parcel) -> Chunk:
+        if type(parcel) is Chunk:
+            return parcel
+        return Chunk([parcel] if self.size == 1 else parcel, self._lane)
 
     def _wake(self, most: int) -> None:
         idle = self.idle
@@ -76,7 +101,7 @@ class Belt:
             bell.ring()
             most -= 1
 
-    def lie_down(self, bell: Ringable) -> Parcel | None:
+    def lie_down(self, bell: Ringable) -> Chunk | None:
         """Join the idle handlers; if a chunk is there after all, take it and stay up."""
         self.idle.append(bell)
         if self.dry:
@@ -111,14 +136,18 @@ class Belt:
         for bell in list(self.dry):
             bell.ring()
 
-    def clear(self) -> list[Parcel]:
-        """Take everything off."""
-        chunks: list[Parcel] = []
+    def clear(self) -> list[Any]:
+        """Take everything off; the items."""
+        items: list[Any] = []
         while True:
             try:
-                chunks.append(self.waiting.popleft())
+                items += self.next().items
             except IndexError:
-                return chunks
+                return items
+
+    def holds(self) -> list[list[Any]]:
+        """The items that wait, for the ledger's count."""
+        return [self.chunk_of(parcel).items for parcel in list(self.waiting)]
 
     def ask(self, share: Share, now: float) -> bool:
         """Take a share of the room, for as many items as it says then; False if there is no room."""
@@ -151,4 +180,4 @@ class Belt:
             self._set_low()
 
     def _set_low(self) -> None:
-        self.low = self.prefetch // 2 // self._size
+        self.low = self.prefetch // 2 // self.size

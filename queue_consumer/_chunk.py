@@ -105,11 +105,6 @@ class Chunk:
         self.exhausted = True
 
 
-Parcel: TypeAlias = "Chunk | list[Any]"
-"""What lies on the belt. A bare list is a fresh chunk of which nothing is known yet but its items: to make more of it is
-left to the handler, who can use one `Chunk` again and again."""
-
-
 class Feed(Generic[T]):
     """A handler's iterator for plain `for` and for `async for`; like `Chunk.feed`, with room for more verbs."""
 

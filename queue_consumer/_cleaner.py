@@ -68,7 +68,7 @@ class Cleaner:
         dead_letter: Callable[[Any, Failure], object] | None,
         delay_of: Callable[[Any], float],
     ) -> None:
-        self.done: deque[list[Any]] = deque()  # consumed, to be cleaned up
+        self.done: deque[Any] = deque()  # items that are consumed, to be cleaned up
         self.waiting: deque[Errand] = deque()  # everything else there is to do
         self.asleep = False  # the leader sleeps: whoever adds something rings
         self.bell = Bell()
@@ -134,15 +134,9 @@ class Cleaner:
 
     def take(self, lane: Lane, share: int) -> list[Errand]:
         """Take about `share` of the items to be cleaned up, and all the rest of what is to be done."""
-        errands: list[Errand] = []
-        clean: list[Any] = []
-        done, waiting = self.done, self.waiting
-        for _ in range(len(done)):
-            if len(clean) >= share:
-                break
-            clean += done.popleft()  # nobody else takes from here
-        if clean:
-            errands.append(Errand("clean", clean, lane))
+        waiting, next_done = self.waiting, self.done.popleft
+        clean = [next_done() for _ in range(min(share, len(self.done)))]  # nobody else takes from there
+        errands = [Errand("clean", clean, lane)] if clean else []
         while waiting:
             try:
                 errands.append(waiting.popleft())
@@ -171,7 +165,7 @@ class Cleaner:
         return late + self.take(self.line.lane, 1 << 62)
 
     def holds(self) -> Iterator[list[Any]]:
-        yield from list(self.done)
+        yield list(self.done)
         for errand in list(self.waiting):
             yield errand.left()
         for _, _, errand in list(self._later):
@@ -233,38 +227,38 @@ class Hand(Worker):
 
     def _see_to(self, errand: Errand) -> None:
         call, size = self._call_for(errand)
-        items, cleaner, desk = errand.items, self.cleaner, self._desk
-        time = now()
+        items, desk = errand.items, self._desk
+        time = began = now()
         for start in range(0, len(items), size):
             if self.abandoned:
                 return
             part = items[start : start + size]
-            failed: list[Any] = []
             error: BaseException | None = None
-            took = 0.0
             if call is not None:
                 desk.append(part)
                 try:
                     call(part)
-                except CleanupError as partly:
-                    error, failed = partly, among(partly.failed, part)
                 except BaseException as broken:  # tried again, and at last given up aloud: never lost, never twice
-                    error, failed = broken, part
+                    error = broken
                 try:
                     desk.pop()
                 except IndexError:
                     return  # the time was up meanwhile, and somebody else has accounted for these
-                then, time = time, now()
-                took = time - then
-                cleaner.call_took += (took - cleaner.call_took) / 4
-            if error is None:
-                self._done(errand, part, took)
-            else:
+            if error is not None:
+                failed = among(error.failed, part) if isinstance(error, CleanupError) else part
                 done = [item for item in part if not any(item is other for other in failed)]
                 if done:
-                    self._done(errand, done, took)
+                    self._done(errand, done, now() - time)
                 self._again(errand, failed, error)
+            elif errand.verb == "clean" and not self.line.observed:  # as nearly always
+                self.tally.cleaned += len(part)
+            else:
+                then, time = time, now()
+                self._done(errand, part, time - then)
             errand.done += len(part)
+        if call is not None:
+            took = (now() - began) * size / max(size, len(items))
+            self.cleaner.call_took += (took - self.cleaner.call_took) / 4
 
     def _call_for(self, errand: Errand) -> tuple[Callable[[list[Any]], object] | None, int]:
         """The queue's verb for this errand, and how many items it may carry; None where the queue has none."""
@@ -287,8 +281,6 @@ class Hand(Worker):
         match errand.verb:
             case "clean":
                 self.tally.cleaned += count
-                if not self.line.observers:
-                    return
             case "drop":
                 self.tally.dropped += count
             case "release" if errand.lane.port.release is None:
@@ -300,7 +292,7 @@ class Hand(Worker):
             case "bury":  # and only now may it be cleaned up
                 self.cleaner.waiting.append(Errand("drop", items, errand.lane))
                 return
-        if self.line.observers:
+        if self.line.observed:
             dropped = errand.verb == "drop"
             self.line.observers.tell(event or ItemsCleaned(items=tuple(items), dropped=dropped, took=took))
 
@@ -323,14 +315,14 @@ class Hand(Worker):
             self.tally.tombstoned += len(failed)
         else:
             self._left(errand, failed)
-        if self.line.observers:
+        if self.line.observed:
             self.line.observers.tell(
                 CleanupFailed(verb=verb, items=tuple(failed), attempt=attempt, error=repr(error), final=final)
             )
 
     def _left(self, errand: Errand, items: list[Any]) -> None:
         self.tally.left += len(items)
-        if self.line.observers:
+        if self.line.observed:
             self.line.observers.tell(ItemsReleased(items=tuple(items), delay=errand.delay, left=True))
 
     def abandon(self) -> list[Any]:

@@ -190,7 +190,7 @@ class Consumer(Generic[T]):
         self._busy_at = now()
 
     def _make_line(self, lane: Lane, observers: Observers) -> Line:
-        belt = Belt(self._ledger, handlers=self._handlers, size=self._size, prefetch=self._prefetch)
+        belt = Belt(self._ledger, lane=lane, handlers=self._handlers, size=self._size, prefetch=self._prefetch)
         return Line(lane=lane, ledger=self._ledger, belt=belt, observers=observers)
 
     def _make_settling(self, line: Line) -> Settling:
@@ -288,7 +288,7 @@ class Consumer(Generic[T]):
                 )
 
     def _hire_getter(self, name: str) -> Getter:
-        return Getter(self._line, name, self._cleaner, self._size, self._pause)
+        return Getter(self._line, name, self._cleaner, self._pause)
 
     def supervise(
         self,
@@ -501,7 +501,7 @@ class Consumer(Generic[T]):
 
     def _in_flight(self) -> int:
         """What the stations hold, counted; not computed from the ledger, which it is to check."""
-        held = [*on_belt(self._line.belt), *self._cleaner.holds()]
+        held = [*self._line.belt.holds(), *self._cleaner.holds()]
         for once in list(self._onces):
             held += once.holds()
         if self._supervisor is not None:
@@ -628,7 +628,7 @@ class Once:
     def holds(self) -> list[list[Any]]:
         """The items in its hands, for the ledger's count."""
         held = [chunk.items for chunk in list(self._held)]
-        return [*held, *on_belt(self._line.belt), *self._cleaner.holds(), *self._hand.holds()]
+        return [*held, *self._line.belt.holds(), *self._cleaner.holds(), *self._hand.holds()]
 
     def run(self) -> Result:
         consumer, line = self._consumer, self._line
@@ -639,11 +639,10 @@ class Once:
         context = entered(contextvars.copy_context(), held)
         tally = getter.tally
         while line.belt.waiting:
-            parcel = line.belt.next()
-            chunk = Chunk(parcel, line.lane) if isinstance(parcel, list) else parcel
+            chunk = line.belt.next()
             held.append(chunk)
             began = now()
-            feed = Receipts[Any](chunk) if consumer._receipt == "explicit" else Feed[Any](chunk)
+            feed: Feed[Any] = Receipts(chunk) if consumer._receipt == "explicit" else Feed(chunk)
             ending: Ending
             try:
                 ending = returned(context.copy().run(self._call, feed), chunk.items, feed.decided)
@@ -684,15 +683,11 @@ class Once:
                 return
 
 
-def on_belt(belt: Belt) -> list[list[Any]]:
-    """The items of each chunk that waits."""
-    return [parcel.items if isinstance(parcel, Chunk) else parcel for parcel in list(belt.waiting)]
-
-
 def check_is(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
     if not (isinstance(value, kind) or (optional and value is None)):
         allowed = kind.__name__ + (", or None" if optional else "")
-        raise TypeError(f"{name} must be a {allowed}; got {value!r}")
+        article = "an" if allowed[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {allowed}; got {value!r}")
 
 
 def check_callable(name: str, value: Any, how: str, *arguments: Any) -> None:

@@ -6,7 +6,6 @@ import queue
 from typing import Any
 
 from ._belt import Share
-from ._chunk import Chunk
 from ._cleaner import Cleaner, Errand
 from ._events import BulkReceived, log
 from ._line import Line, Worker, now
@@ -26,10 +25,9 @@ class Getter(Worker):
 
     kind = "getter"
 
-    def __init__(self, line: Line, name: str, cleaner: Cleaner, size: int, pause: float) -> None:
+    def __init__(self, line: Line, name: str, cleaner: Cleaner, pause: float) -> None:
         super().__init__(line, name)
         self._cleaner = cleaner
-        self._size = size
         self._pause = pause
         self._hand: list[Any] = []
         self._share = Share()
@@ -74,7 +72,8 @@ class Getter(Worker):
         line, lane, share = self.line, self.line.lane, self._share
         began = now()
         try:
-            items, error = items_of(lane.port.get(share.left))
+            answer = lane.port.get(share.left)
+            items, error = (list(answer), None) if type(answer) is list else items_of(answer)
         except queue.Empty:
             items, error = [], None
         except BaseException as broken:
@@ -94,7 +93,7 @@ class Getter(Worker):
             self.productive = True
             if lane.parked:
                 lane.wake_one()
-        if line.observers:
+        if line.observed:
             line.observers.tell(
                 BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began)
             )
@@ -118,21 +117,16 @@ class Getter(Worker):
         return None
 
     def _hand_over(self, items: list[Any], at: float) -> None:
-        line, size = self.line, self._size
+        line = self.line
         if self.abandoned:
             self._take_back(items)
         elif line.returning:  # it was asked for before the line was to stop, and came after
             self.tally.freed += len(items)
             self._cleaner.send(Errand("release", items, line.lane))
         else:
-            parts: list[Any] = (
-                [[item] for item in items]
-                if size == 1
-                else [items[start : start + size] for start in range(0, len(items), size)]
-            )
-            if line.observers:  # only they want to know how long it waits
-                parts = [Chunk(part, line.lane, at) for part in parts]
-            line.belt.put(parts)
+            line.belt.put(items, at if line.observed else None)
+            if self.abandoned:  # meanwhile, so that nobody may be there to take them
+                self._take_back(line.belt.clear())
 
     def _take_back(self, items: list[Any]) -> None:
         """The consumer is long gone: nobody else is left to give these back."""

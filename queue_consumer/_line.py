@@ -15,6 +15,8 @@ from ._events import Observers, log
 from ._ledger import Ledger, Tally
 from ._port import Port
 
+now = time.monotonic
+
 
 class Lane:
     """One queue's place at the line: its verbs, and those of its getters that sleep because it is empty."""
@@ -77,6 +79,7 @@ class Line:
         self.ledger = ledger
         self.belt = belt
         self.observers = observers
+        self.observed = bool(observers)  # events are made only where somebody listens
         self.asked = False  # to stop: no new get
         self.returning = False  # what no handler holds goes back to the queue at once
         self.over = False  # the deadline has passed
@@ -154,7 +157,3 @@ def stack_of(thread: threading.Thread) -> str:
 def on_own_thread(line: Line) -> bool:
     """True on a thread of this line, which must not wait for the line's end."""
     return getattr(threading.current_thread(), "line", None) is line
-
-
-def now() -> float:
-    return time.monotonic()

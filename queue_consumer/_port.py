@@ -35,7 +35,8 @@ class Port:
         self.takes_limit = "limit" in parameters(get)
         if not (binds(get, limit=1) if self.takes_limit else binds(get)):
             raise TypeError(f"queue.get must be callable without arguments; got {get!r}")
-        self._get = self._threaded(get)
+        verb = self._threaded(get)
+        self.get: Callable[[int], Any] = (lambda limit: verb(limit=limit)) if self.takes_limit else (lambda limit: verb())
         self.interrupt = self._verb("interrupt")
         self.cleanup = self._verb("cleanup", [])
         self.release = self._verb("release", [], 0)
@@ -44,9 +45,6 @@ class Port:
         self.stats = self._verb("stats")
         self.close = self._verb("close")
         self.cleanup_limit = self._limit("cleanup_limit")
-
-    def get(self, limit: int) -> Any:
-        return self._get(limit=limit) if self.takes_limit else self._get()
 
     def _verb(self, name: str, *arguments: Any) -> Callable[..., Any] | None:
         verb = getattr(self.queue, name, None)

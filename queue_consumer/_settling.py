@@ -54,7 +54,7 @@ class Settling:
             self._send_back(failed, lane, tally)
         if rest:
             self._hand_on(rest, chunk, verdict.passed, tally)
-        if line.observers:
+        if line.observed:
             line.observers.tell(
                 ChunkHandled(
                     worker=worker,
@@ -77,8 +77,8 @@ class Settling:
 
     def clear_belt(self, tally: Tally) -> None:
         """Give back all that waits on the belt."""
-        for parcel in self._line.belt.clear():
-            items = parcel.items if isinstance(parcel, Chunk) else parcel
+        items = self._line.belt.clear()
+        if items:
             self.give_back(items, self._line.lane, tally)
 
     def delay_of(self, item: Any) -> float:

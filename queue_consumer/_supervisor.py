@@ -317,7 +317,10 @@ class Supervisor(Worker):
         for handler in alive:
             handler.force("the consumer's time to stop was up")
         until = began + FORCE_TIME
-        while now() < until and any(h.alive and h.replaceable == "always" for h in alive):
+        # A thread that holds nothing is only on its way out.
+        while now() < until and any(
+            h.alive and (h.replaceable == "always" or not any(h.holds())) for h in alive
+        ):
             self._glance(began)
         for handler in self.pool.everybody():
             if handler.alive:

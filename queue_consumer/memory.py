@@ -87,12 +87,14 @@ class Note(NamedTuple):
 class Parcel:
     """An item that was delivered before."""
 
-    __slots__ = ("attempt", "gone", "item")
+    __slots__ = ("attempt", "gone", "item", "waits")
 
     def __init__(self, item: Any, attempt: int) -> None:
         self.item = item  # for a message: the latest delivery of it
         self.attempt = attempt
-        self.gone = False  # cleaned up or buried, though another delivery of the message may be about
+        # Of a message there may be another delivery about:
+        self.gone = False  # although it is cleaned up or buried,
+        self.waits = False  # or although it waits to be delivered again.
 
 
 class Stack(list[int]):
@@ -327,9 +329,10 @@ class MemoryQueue(Generic[T]):
                     strangers += 1
                     continue
                 parcel = self._parcel(item, entry)
-                if parcel.gone:
+                if parcel.gone or parcel.waits:
                     continue
                 parcel.gone = self.max_attempts is not None and parcel.attempt >= self.max_attempts
+                parcel.waits = not parcel.gone
                 (dead if parcel.gone else back).append(parcel)
                 if self.journal is not None:
                     deed: Deed = "buried" if parcel.gone else "released"
@@ -389,7 +392,9 @@ class MemoryQueue(Generic[T]):
                 raise UsageError("only a message that was put, and is held, can be delivered twice")
             if type(entry) is not Parcel:
                 entry = self._held[id(item)] = Parcel(item, 1)
-            self._show([entry], 0)
+            if not (entry.gone or entry.waits):
+                entry.waits = True
+                self._show([entry], 0)
 
     # How it is done. All of these are called with the lock, but for _add.
 
@@ -469,6 +474,7 @@ class MemoryQueue(Generic[T]):
 
     def _hold(self, parcel: Parcel) -> list[Any]:
         """Hold what was delivered before; what is to be given for it: nothing, if it is gone."""
+        parcel.waits = False
         item, attempt = parcel.item, parcel.attempt + 1
         if type(item) is not MemoryMessage:
             self._pile(item, attempt)
@@ -508,7 +514,7 @@ class MemoryQueue(Generic[T]):
             if type(entry) is Stack:
                 yield len(entry) - 1
             elif type(entry) is Parcel:
-                if entry.gone or id(entry) in messages:
+                if entry.gone or entry.waits or id(entry) in messages:
                     yield -1
                 messages.add(id(entry))
 

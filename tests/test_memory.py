@@ -336,6 +336,8 @@ def test_a_message_that_is_delivered_twice_ends_with_either_delivery() -> None:
     queue.put("a")
     [first] = queue.get()
     queue.redeliver(first)
+    queue.redeliver(first)
+    assert (queue.stats()["waiting"], queue.stats()["in_flight"]) == (1, 0)
     [second] = queue.get()
     assert (second.id, second.attempt) == (first.id, 2)
     assert queue.stats()["in_flight"] == 1
@@ -344,6 +346,17 @@ def test_a_message_that_is_delivered_twice_ends_with_either_delivery() -> None:
     queue.release([second])
     assert queue.get() == []
     assert (queue.stats()["released"], queue.stats()["waiting"]) == (0, 0)
+
+
+def test_a_message_that_waits_already_is_not_put_back_twice() -> None:
+    """A message is in one place, however many deliveries of it are about."""
+    queue = MemoryQueue(wait=0)
+    queue.put("a")
+    [first] = queue.get()
+    queue.redeliver(first)
+    queue.release([first], delay=5)
+    assert (queue.stats()["waiting"], queue.stats()["delayed"]) == (1, 0)
+    assert len(queue.get()) == 1
 
 
 def test_a_message_that_is_cleaned_up_before_its_second_delivery_is_not_delivered() -> None:

@@ -389,6 +389,21 @@ def test_a_late_getter_whose_queue_cannot_take_back_ends_quietly() -> None:
         assert consumer.stats().left == 2
 
 
+@every_pool
+def test_idle_handlers_are_not_abandoned_for_a_getter_that_does_not_return(pool: str) -> None:
+    """If the deadline passes while only a `get` is waited for, the handlers still end: they are not left behind."""
+    queue, inside, let_go = deaf()
+    consumer, _ = consumer_of(pool, queue, max_handlers=3)
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    report = consumer.shutdown(timeout=0)
+    assert [left.where for left in report.leftovers] == ["getter-1"]
+    assert [name for name in line_threads() if "handler" in name] == []
+    assert reconcile(report, queue).received == 0
+    let_go.set()
+    until(lambda: not line_threads(), "the getter has ended")
+
+
 def test_a_second_shutdown_may_bring_the_deadline_forward(tmp_path: Any) -> None:
     """The earliest deadline that anybody asked for holds."""
     gate, queue, consumer, _ = held(tmp_path, "threads")
@@ -668,7 +683,8 @@ def test_nothing_runs_after_many_children_were_killed() -> None:
     one_life("processes", ["ok"])
     before = (threading.active_count(), children(), fds())
     queue = ProbeQueue(["ok"])
-    consumer, events = consumer_of("processes", queue, supervision=Supervision(restart_base=1e-6, restart_limit=1e-6))
+    often = Supervision(polling_time=0.05, restart_base=1e-6, restart_limit=1e-6)
+    consumer, events = consumer_of("processes", queue, supervision=often)
     with consumer:
         for kills in range(1, 6):
             assert consumer.wait_idle(PATIENCE)

@@ -240,19 +240,23 @@ def test_many_threads_get_at_once() -> None:
 
     class Crowded(ScriptedQueue):
         def get(self) -> Any:
+            with counting:
+                inside.append(threading.current_thread())
+                most.append(len(inside))
+                counting.notify_all()
+                # Whoever came first waits here for the others, as in a long poll.
+                assert counting.wait_for(lambda: max(most) >= 4, 5), "the others do not come"
             try:
-                if not met.broken:
-                    met.wait(PATIENCE)
-            except threading.BrokenBarrierError:
-                pass
-            met.abort()
-            return super().get()
+                return super().get()
+            finally:
+                with counting:
+                    inside.remove(threading.current_thread())
 
-    # Four have met in get(); a fifth would be one too many for max_workers=4, and a fourth must come.
-    met = threading.Barrier(4)
+    counting = threading.Condition()
+    inside, most = list[threading.Thread](), list[int]()
     crowded = Crowded([items(5)])
-    crowded.reconcile(run_to_rest(THREADS.consumer(crowded, read_all, max_workers=4)))
-    assert met.n_waiting == 0
+    crowded.reconcile(run_to_rest(THREADS.consumer(crowded, read_all, max_workers=4, max_handlers=8)))
+    assert max(most) == 4
 
 
 # ---------------------------------------------------------------------------- interrupt

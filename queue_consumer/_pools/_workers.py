@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .._chunk import Chunk, Ending, Parcel
+from .._chunk import Chunk, Ending
 from .._line import Line, Worker
 from .._settling import Settling
 
@@ -45,10 +45,7 @@ class Handler(Worker):
             return None
         return chunk.items[chunk.taken - 1] if chunk.taken else None
 
-    def chunk_of(self, parcel: Parcel) -> Chunk:
-        return Chunk(parcel, self.line.lane) if type(parcel) is list else parcel  # type: ignore[return-value]
-
-    def take(self) -> Parcel | None:
+    def take(self) -> Chunk | None:
         """Sleep until there is a chunk; None when it is time to end."""
         belt = self.line.belt
         while self.wanted():

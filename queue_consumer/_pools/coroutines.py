@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from .._chunk import Chunk, Ending, Failure, Feed, Parcel, Receipt, Receipts, raised, returned
+from .._chunk import Chunk, Ending, Failure, Feed, Receipt, Receipts, raised, returned
 from .._current import entered
 from .._events import ChunkStarted, log
 from .._line import Line, now
@@ -69,8 +69,8 @@ class TaskHandler(Handler):
                 made = self._context.copy().run(self._initializer)
                 if asyncio.iscoroutine(made):
                     await made
-            while (parcel := await self._take()) is not None:
-                await self._handle(self.chunk_of(parcel))
+            while (chunk := await self._take()) is not None:
+                await self._handle(chunk)
             self.finished = True
         except BaseException as error:  # the supervisor says so, and puts another in this place
             self.error = error
@@ -80,13 +80,13 @@ class TaskHandler(Handler):
             self.ended = True
             self.line.minder.ring()
 
-    async def _take(self) -> Parcel | None:
+    async def _take(self) -> Chunk | None:
         """`take`, for a task."""
         belt = self.line.belt
         while not (self.retired or belt.closed):
-            parcel = belt.lie_down(self.bell)
-            if parcel is not None:
-                return parcel
+            chunk = belt.lie_down(self.bell)
+            if chunk is not None:
+                return chunk
             if not (self.retired or belt.closed):
                 await self.bell.wait()  # type: ignore[misc]
             belt.get_up(self.bell)
@@ -101,11 +101,11 @@ class TaskHandler(Handler):
         self.held.append(chunk)
         if self.line.belt.dry:
             self.line.belt.let_in()
-        if self.line.observers:
+        if self.line.observed:
             self.line.observers.tell(
                 ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at)
             )
-        feed = Receipts[Any](chunk) if self._explicit else Feed[Any](chunk)
+        feed: Feed[Any] = Receipts(chunk) if self._explicit else Feed(chunk)
         self._forced = ""
         self._call = asyncio.get_running_loop().create_task(
             self._guarded(chunk, feed), name=self.name, context=self._context.copy()

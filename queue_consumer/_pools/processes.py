@@ -250,7 +250,7 @@ class Child:
                     if self.lost:
                         raise EOFError
                     return
-                self._send_run([handler.chunk_of(chunk)])
+                self._send_run([chunk])
             if self._hungry() and not self._worn():
                 self._send_run([])
             messages = self._channel.pump(TICK)
@@ -325,7 +325,7 @@ class Child:
         most = min(MOST, int(RUN_TIME / self._chunk_took), len(belt.waiting) // self._pool.count + 1)
         while len(run) < most:
             try:
-                run.append(handler.chunk_of(belt.next()))
+                run.append(belt.next())
             except IndexError:
                 break
         if belt.dry:
@@ -355,7 +355,7 @@ class Child:
                 attempts.append([handler.settling.attempt_of(item) for item in chunk.items])
             size += sum(map(len, frames))
             slot = (slot + 1) % wire.SLOTS
-            if line.observers:
+            if line.observed:
                 on_belt = now() - chunk.at
                 line.observers.tell(ChunkStarted(worker=handler.name, items=tuple(chunk.items), on_belt=on_belt))
             self._sent += len(frames)
@@ -386,7 +386,9 @@ class Child:
                         self._settle(chunk, ending)
                 case wire.BACK:
                     self._recalled = False
-                    self._recall([chunk for slot in rest[0] if (chunk := self.hand.pop(slot, None)) is not None])
+                    back = [chunk for slot in rest[0] if (chunk := self.hand.pop(slot, None)) is not None]
+                    self._sent -= sum(len(chunk.items) for chunk in back)
+                    self._handler.line.belt.put_back(back)
                 case wire.DONE:
                     self._peak = rest[0]
                 case wire.WHERE:
@@ -416,7 +418,7 @@ class Child:
             count = len(chunk.items)
             if quick and word & wire.TAKEN == count:
                 tally.freed += count
-                cleaner.done.append(chunk.items)
+                cleaner.done.extend(chunk.items)
             else:
                 self._read(chunk, word)
                 self._settle(chunk, Ending("returned"))

@@ -44,36 +44,40 @@ class ThreadHandler(Handler):
         if self._initializer is not None:
             self._context.copy().run(self._initializer)
         line, belt = self.line, self.line.belt
-        next_parcel, waiting, dry = belt.next, belt.waiting, belt.dry
-        held, tally, cleaner, lane = self.held, self.tally, self.settling.cleaner, line.lane
-        handler, context = self._handler, self._context
+        next_parcel, waiting, dry = belt.waiting.popleft, belt.waiting, belt.dry
+        tally, cleaner, lane = self.tally, self.settling.cleaner, line.lane
+        hold, let_go, done = self.held.append, self.held.pop, cleaner.done.extend
+        handler, new_context = self._handler, self._context.copy
         cleans = lane.port.cleanup is not None
-        plain = not self._explicit and not line.observers
-        chunk = Chunk([], lane)
+        single = belt.size == 1
+        plain = not self._explicit and not line.observed
+        chunk = Chunk([], lane)  # used again and again, unless a handler might still hold its iterator
         while True:  # and not on a condition: CPython 3.11 speeds up only loops that jump back without one
             if self.retired:
                 return
             try:
                 parcel = next_parcel()
             except IndexError:
-                idle = self.take()
-                if idle is None:
+                parcel = self.take()
+                if parcel is None:
                     return
-                parcel = idle
             if dry and len(waiting) <= belt.low:
                 belt.let_in()
-            if type(parcel) is list and plain:
-                items = parcel
-                if chunk.exhausted:  # nobody can hold its iterator any more, so it may serve again
+            if plain:
+                if type(parcel) is Chunk:
+                    chunk = parcel
+                elif chunk.exhausted:
                     chunk.exhausted = False
                     chunk.taken = 0
-                    chunk.items = items
+                    chunk.passes = 0
+                    chunk.items = [parcel] if single else parcel
                 else:
-                    chunk = Chunk(items, lane)
-                held.append(chunk)
+                    chunk = belt.chunk_of(parcel)
+                items = chunk.items
+                hold(chunk)
                 count = len(items)
                 try:
-                    result = context.copy().run(handler, chunk.feed_one() if count == 1 else chunk.feed())
+                    result = new_context().run(handler, chunk.feed_one() if count == 1 else chunk.feed())
                 except BaseException as error:
                     self._settle(chunk, raised(error, {}))
                     chunk = Chunk([], lane)
@@ -81,12 +85,12 @@ class ThreadHandler(Handler):
                 if result is None and chunk.taken == count:
                     # Everything is consumed, as nearly always: no verdict needed.
                     try:
-                        held.pop()
+                        let_go()
                     except IndexError:
                         return  # somebody else has accounted for it
                     tally.freed += count
                     if cleans:
-                        cleaner.done.append(items)
+                        done(items)
                         if cleaner.asleep:
                             cleaner.wake()
                     else:
@@ -97,17 +101,17 @@ class ThreadHandler(Handler):
                     self._settle(chunk, returned(result, items, {}))
                     chunk = Chunk([], lane)
             else:
-                self._watched_call(self.chunk_of(parcel))
+                self._watched_call(belt.chunk_of(parcel))
 
     def _watched_call(self, chunk: Chunk) -> None:
         """A call with explicit receipts, or with somebody listening."""
         began = now()
         self.held.append(chunk)
-        if self.line.observers:
+        if self.line.observed:
             self.line.observers.tell(
                 ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at)
             )
-        feed = Receipts[Any](chunk) if self._explicit else Feed[Any](chunk)
+        feed: Feed[Any] = Receipts(chunk) if self._explicit else Feed(chunk)
         try:
             result = self._context.copy().run(self._handler, feed)
         except BaseException as error:

@@ -59,6 +59,36 @@ class Stubborn(Exception):
 SHARED = Failing("one instance for all")
 
 
+class Unpicklable(Item):
+    """An item that cannot be sent to a child."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("this item stays at home")
+
+
+class Unopenable(Item):
+    """An item that can be sent, but not be made again by whoever receives it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cannot_be_made, (self.name,)
+
+
+def cannot_be_made(name: str) -> NoReturn:
+    raise LookupError(f"there is no {name} here")
+
+
+class Deadly(Item):
+    """An item that kills the process which receives it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return kills_when_made, (os.getpid(),)
+
+
+def kills_when_made(sender: int) -> None:
+    if os.getpid() != sender:
+        die()
+
+
 def die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("a killed process does not come here")
@@ -236,3 +266,8 @@ LOOKING_AHEAD: dict[str, Callable[[Iterator[Any]], Iterator[Any]]] = {
     "list": lambda items: iter([list(items)]),
     "buffered": buffered,
 }
+
+
+def returns_what_cannot_travel(items: Iterator[Any]) -> object:
+    read_all(items)
+    return lambda: None
