@@ -91,6 +91,17 @@ class Belt:
             return parcel
         return Chunk([parcel] if self.size == 1 else parcel, self._lane)
 
+    def items_of(self, run: list[Parcel], plain: bool) -> list[Any]:
+        """The items of these chunks in a row. `plain`: there is no `Chunk` among them."""
+        if plain and self.size == 1:
+            return run
+        return [item for parcel in run for item in (parcel if plain else self.chunk_of(parcel).items)]
+
+    def sizes_of(self, run: list[Parcel]) -> list[int]:
+        if self.size == 1:
+            return [1] * len(run)
+        return [len(parcel.items if type(parcel) is Chunk else parcel) for parcel in run]
+
     def _wake(self, most: int) -> None:
         idle = self.idle
         while idle and most:

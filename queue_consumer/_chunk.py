@@ -75,13 +75,14 @@ class Chunk:
     One writer at a time: the worker that handles it. The supervisor reads `taken` and sets `halted`.
     """
 
-    __slots__ = ("at", "exhausted", "halted", "items", "lane", "passes", "taken")
+    __slots__ = ("at", "exhausted", "halted", "items", "lane", "passes", "singly", "taken")
 
     def __init__(self, items: list[Any], lane: Any, at: float = 0.0, passes: int = 0) -> None:
         self.items = items
         self.lane = lane  # where the items came from, and where they go home to
         self.at = at  # when it was put on the belt
         self.passes = passes  # how many handlers have returned without taking these
+        self.singly = False  # to be pickled item by item, since something went wrong with the run it was in
         self.taken = 0
         self.exhausted = False  # the handler asked past the end
         self.halted = False  # the iterator is to end at the next item boundary

@@ -377,6 +377,10 @@ class MemoryQueue(Generic[T]):
                 "buried": self._buried,
             }
 
+    def empty(self) -> bool:
+        """True if nothing waits or is delayed at this moment; items may still be held."""
+        return not self._waiting and not self._delayed
+
     def close(self) -> None:
         """Wake every `get` that waits. Nothing else needs to be let go, so the queue can be used again."""
         self.closed += 1

@@ -105,29 +105,47 @@ def test_what_a_dying_getter_had_got_is_kept() -> None:
 
 
 def test_a_getter_that_fails_for_ever_is_revived_later_and_later() -> None:
-    """The delays of a getter whose every `get` fails double; its sibling goes on as if nothing were."""
-    ready = threading.Event()
+    """The delays of a getter whose every `get` fails double; one `get` that works, and it is at work again."""
+    ready, repaired = threading.Event(), threading.Event()
 
     def on_get(number: int) -> None:
         assert ready.wait(PATIENCE)
-        if me() == "getter-1":
+        if not repaired.is_set():
             raise ConnectionError("down")
 
     queue = ProbeQueue(ITEMS, on_get=on_get)
-    consumer, events = consumer_of("threads", queue, max_workers=2, supervision=Supervision(restart_base=0.001))
+    consumer, events = consumer_of("threads", queue, supervision=Supervision(restart_base=0.001))
     consumer.start()
     assert consumer._supervisor is not None
     consumer._supervisor.watch._jitter = lambda: 1.0
     ready.set()
     with consumer:
         died = events.wait_for(WorkerDied, 7, timeout=PATIENCE)
-        assert consumer.wait_idle(PATIENCE)
-        queue.fill(["ok"])
+        repaired.set()
         assert consumer.wait_idle(PATIENCE)
     assert [death.revive_in for death in died[:7]] == pytest.approx([0.001 * 2**n for n in range(7)])
     assert {death.worker for death in events.of(WorkerDied)} == {"getter-1"}
-    assert [revived.restarts for revived in events.of(WorkerRevived)][:6] == [1, 2, 3, 4, 5, 6]
-    assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS) + 1
+    assert [revived.restarts for revived in events.of(WorkerRevived)][:7] == [1, 2, 3, 4, 5, 6, 7]
+    assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS)
+
+
+def test_siblings_of_a_failing_getter_are_unaffected() -> None:
+    """While one getter fails again and again, the other goes on as if nothing were."""
+
+    def on_get(number: int) -> None:
+        if me() == "getter-1":
+            raise ConnectionError("down")
+
+    queue = ProbeQueue(ITEMS, on_get=on_get)
+    consumer, events = consumer_of("threads", queue, max_workers=2, supervision=NOW)
+    with consumer:
+        events.wait_for(WorkerDied, 2, timeout=PATIENCE)
+        assert consumer.wait_idle(PATIENCE)
+        queue.fill(ITEMS)
+        assert consumer.wait_idle(PATIENCE)
+    assert {death.worker for death in events.of(WorkerDied)} == {"getter-1"}
+    assert {revived.worker for revived in events.of(WorkerRevived)} == {"getter-1"}
+    assert reconcile(consumer.shutdown(), queue).cleaned == 2 * len(ITEMS)
 
 
 def test_dead_getters_are_not_hot() -> None:

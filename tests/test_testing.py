@@ -638,6 +638,21 @@ def test_faults_by_chance_are_those_of_the_seed() -> None:
     assert faults(1) == faults(1) != faults(2)
 
 
+def test_nothing_happens_by_chance_to_an_empty_queue() -> None:
+    """A line over a faulty queue comes to rest when everything is done; what the script says happens nevertheless."""
+    faulty = FaultyQueue(wait=0, chances={"get": {"raise": 1}}, script={"get": ["none"]})
+    assert [faulty.get(), faulty.get()] == [None, []]
+    faulty.queue.put("a")
+    with pytest.raises(InjectedFault):
+        faulty.get()
+
+
+def test_a_message_is_delivered_twice_at_most_once() -> None:
+    """Or one that can never be cleaned up would come for ever."""
+    faulty = FaultyQueue("ab", bulk=2, script={"get": ["ok", *["duplicate"] * 5]}, wait=0)
+    assert [len(faulty.get()) for _ in range(6)] == [2, 1, 1, 0, 0, 0]
+
+
 def test_verbs_can_be_taken_away() -> None:
     """A faulty queue can do without any verb but `get`."""
     faulty = FaultyQueue("a", without=("release", "identity"))

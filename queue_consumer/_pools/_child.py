@@ -29,11 +29,13 @@ from ._wire import (
     EXHAUSTED,
     MARKS,
     OUTCOME,
+    READING,
     READY,
     REFUSED,
     REPORTED,
     RETURNED,
     SLOTS,
+    UNREADABLE,
     WHERE,
     Channel,
     Memory,
@@ -94,7 +96,8 @@ class Child:
         self._words = memory.words
         self._handler: Callable[[Any], object]
         self._explicit = receipt == "explicit"
-        self._pending: deque[tuple[int, list[bytes], list[int | None] | None, bool]] = deque()
+        self._runs: deque[Any] = deque()  # as they came
+        self._pending: deque[tuple[int, list[Any], bool, list[int] | None, bool]] = deque()  # the open run's chunks
         self._held: deque[Chunk] = deque()
         self._reading = threading.Lock()
         self._sending = threading.Lock()
@@ -111,7 +114,7 @@ class Child:
                     self._queue(self._channel.pump(None))
             except EOFError:
                 return
-            while self._pending:
+            while self._pending or self._runs:
                 if self._halted:
                     self._give_back()
                 else:
@@ -121,34 +124,64 @@ class Child:
         self._send((REFUSED, f"{what}: {type(error).__name__}: {error}", traceback.format_exc()))
 
     def _queue(self, messages: list[bytes]) -> None:
-        for message in messages:
-            slot, chunks, attempts = marshal.loads(message)
-            last = len(chunks) - 1
-            for index, frames in enumerate(chunks):
-                tries = None if attempts is None else attempts[index]
-                self._pending.append(((slot + index) % SLOTS, frames, tries, index == last))
+        self._runs.extend(map(marshal.loads, messages))
+
+    def _open_run(self) -> None:
+        """Unpickle a run of chunks; one that cannot be read whole is sent again item by item."""
+        try:
+            first, sizes, body, attempts = self._runs.popleft()
+        except IndexError:
+            return  # recalled meanwhile
+        if isinstance(body, bytes):
+            self._words[first] = READING
+            try:
+                body = pickle.loads(body)
+                if len(body) != sum(sizes):
+                    raise ValueError("not as many items as were sent")
+            except BaseException:
+                self._words[first] = 0
+                self._send((UNREADABLE, [(first + index) % SLOTS for index in range(len(sizes))]))
+                return
+            self._words[first] = 0
+            pickled = False
+        else:
+            pickled = True
+        start = 0
+        for index, size in enumerate(sizes):
+            stop = start + size
+            tries = None if attempts is None else attempts[start:stop]
+            last = index == len(sizes) - 1
+            self._pending.append(((first + index) % SLOTS, body[start:stop], pickled, tries, last))
+            start = stop
 
     def _handle_pending(self) -> None:
         """Handle one chunk, and say so where the parent might want to send more."""
+        if not self._pending:
+            self._open_run()
         try:
-            slot, frames, attempts, last = self._pending.popleft()
+            slot, items, pickled, attempts, last = self._pending.popleft()
         except IndexError:
             return  # recalled meanwhile
         self._words[slot] = BEGUN
-        self._handle(slot, frames, attempts)
+        if not pickled or self._unpickle(slot, items):
+            self._handle(slot, items, attempts)
         if last or not self._pending:
             self._send((DONE, peak_memory()))
 
-    def _handle(self, slot: int, frames: list[bytes], attempts: list[int | None] | None) -> None:
-        items: list[Any] = []
-        try:
-            for frame in frames:
-                items.append(pickle.loads(frame))
-        except BaseException as error:  # this item fails alone, with a sentence; the others are handed on
-            failure = Failure.of(error)
-            why = Failure(failure.kind, f"the item cannot be unpickled in a child process: {failure.message}")
-            self._report(slot, Chunk([], None), Ending("unopened", why, None, {len(items): Fate("failed", None, why)}))
-            return
+    def _unpickle(self, slot: int, items: list[Any]) -> bool:
+        """In place, one by one; False if one cannot be, which then fails alone, and the others are handed on."""
+        for index, frame in enumerate(items):
+            try:
+                items[index] = pickle.loads(frame)
+            except BaseException as error:
+                failure = Failure.of(error)
+                why = Failure(failure.kind, f"the item cannot be unpickled in a child process: {failure.message}")
+                ending = Ending("unopened", why, None, {index: Fate("failed", None, why)})
+                self._report(slot, Chunk([], None), ending)
+                return False
+        return True
+
+    def _handle(self, slot: int, items: list[Any], attempts: list[int] | None) -> None:
         chunk = Chunk(items, Origin(items, attempts))
         chunk.halted = self._halted
         decided: dict[int, Fate] = {}
@@ -233,6 +266,12 @@ class Child:
         slots: list[int] = []
         while True:
             try:
+                first, sizes, *_ = self._runs.pop()
+                slots += [(first + index) % SLOTS for index in reversed(range(len(sizes)))]
+            except IndexError:
+                break
+        while True:
+            try:
                 slots.append(self._pending.pop()[0])
             except IndexError:
                 break
@@ -279,7 +318,7 @@ class Origin:
 
     name = ""
 
-    def __init__(self, items: list[Any], attempts: list[int | None] | None) -> None:
+    def __init__(self, items: list[Any], attempts: list[int] | None) -> None:
         self._items = items
         self._attempts = attempts
 

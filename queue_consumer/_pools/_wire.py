@@ -28,6 +28,8 @@ TAKEN = (1 << 32) - 1
 BEGUN = 1 << 32  # the child has turned to it
 EXHAUSTED = 1 << 33  # the handler asked past the end
 RETURNED = 1 << 34  # the handler returned, and there is no more to say
+READING = 1 << 36  # the child is unpickling the run that begins with this chunk
+ALL = BEGUN | EXHAUSTED | RETURNED
 REPORTED = 1 << 35  # how it ended was sent as an Outcome
 
 # Letters of the control pipe.
@@ -36,7 +38,7 @@ HALT = b"H"  # let the iterator end
 STACK = b"S"  # say where the handler stands
 
 # Kinds of messages of the child.
-READY, REFUSED, OUTCOME, DONE, BACK, WHERE = range(6)
+READY, REFUSED, OUTCOME, UNREADABLE, DONE, BACK, WHERE = range(7)
 
 # Marks of explicit receipts.
 MARKS = {"consumed": 1, "failed": 2, "dropped": 3}
@@ -104,11 +106,12 @@ class Memory:
         start = SLOTS * 8 + slot * self._marks
         return self._view[start : start + self._marks]
 
-    def clear(self, slot: int) -> None:
-        """For the parent, before it gives the slot to another chunk."""
-        self.words[slot] = 0
-        if self._marks:
-            self.marks(slot)[:] = bytes(self._marks)
+    def clear(self, first: int, count: int) -> None:
+        """For the parent, before it gives these slots to other chunks."""
+        for slot in range(first, first + count):
+            self.words[slot % SLOTS] = 0
+            if self._marks:
+                self.marks(slot % SLOTS)[:] = bytes(self._marks)
 
     def close(self) -> None:
         self.words.release()

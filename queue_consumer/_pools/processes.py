@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._bells import Bell, Latch
+from .._belt import Parcel
 from .._chunk import Chunk, Ending, Failure, Fate, Receipt
 from .._errors import UsageError
 from .._events import ChunkStarted, log
@@ -169,7 +170,11 @@ class ProcessHandler(Handler):
 
     def holds(self) -> list[Any]:
         child = self._child
-        return [] if child is None else [chunk.items for chunk in list(child.hand.values())]
+        return [] if child is None else child.holds()
+
+
+class Singly(Exception):
+    """Not all at once."""
 
 
 class Dead(Exception):
@@ -182,9 +187,10 @@ class Child:
     def __init__(self, pool: ProcessPool, handler: ProcessHandler) -> None:
         self._pool = pool
         self._handler = handler
-        self.hand: dict[int, Chunk] = {}  # by slot, in the order in which the child handles them
+        self.hand: dict[int, Parcel] = {}  # by slot, in the order in which the child handles them
         self._slot = 0
         self._chunk_took = 1.0  # seconds, of late
+        self._chunk_bytes = 1.0  # of late
         self._turned = now()  # when the child was last known to turn to something new
         self._memory = wire.Memory(pool.marks)
         ours, theirs = socket.socketpair()
@@ -316,55 +322,78 @@ class Child:
             and self._chunk_took * len(self.hand) < RUN_TIME
             and bool(self._handler.line.belt.waiting)
             and not self._channel.unsent
+            and now() - self._turned < RUN_TIME  # or it would take again what was called back from it
         )
 
-    def _send_run(self, run: list[Chunk]) -> None:
+    def _send_run(self, run: list[Parcel]) -> None:
         """Take more chunks to go with these, no more than our share of what waits, and send them."""
-        handler, line = self._handler, self._handler.line
-        belt = line.belt
-        most = min(MOST, int(RUN_TIME / self._chunk_took), len(belt.waiting) // self._pool.count + 1)
+        belt = self._handler.line.belt
+        most = self._most(len(belt.waiting) // self._pool.count + 1)
         while len(run) < most:
             try:
-                run.append(belt.next())
+                run.append(belt.waiting.popleft())
             except IndexError:
                 break
         if belt.dry:
             belt.let_in()
         if not run:
             return
-        first = self._slot
         if not self.hand:
             self._turned = now()
-        bodies: list[list[bytes]] = []
-        attempts: list[Any] | None = None if line.lane.port.attempt is None else []
-        size, slot = 0, first
-        while run:
-            chunk = run.pop(0)
-            self.hand[slot] = chunk
-            self._memory.clear(slot)
+        body: bytes | list[bytes]
+        plain = Chunk not in map(type, run)
+        try:
+            if not plain and any(belt.chunk_of(parcel).singly for parcel in run):
+                raise Singly
+            body = pickle.dumps(belt.items_of(run, plain), 5)
+            self._chunk_bytes += (len(body) / len(run) - self._chunk_bytes) / 2
+        except BaseException:  # whatever an item's own code may raise: we look which it is
+            run, body = self._singly(run)
+        if run:
+            self._send_body(run, body)
+
+    def _send_body(self, run: list[Parcel], body: bytes | list[bytes]) -> None:
+        handler, line, hand, slot = self._handler, self._handler.line, self.hand, self._slot
+        first, belt = slot, line.belt
+        sizes = belt.sizes_of(run)
+        attempts: list[int] | None = None
+        if line.lane.port.attempt is not None:
+            attempts = [handler.settling.attempt_of(item) for item in belt.items_of(run, False)]
+        self._memory.clear(first, len(run))
+        for parcel in run:
+            hand[slot] = parcel
+            slot = (slot + 1) % wire.SLOTS
+        if line.observed:
+            for chunk in map(belt.chunk_of, run):
+                on_belt = now() - chunk.at
+                line.observers.tell(ChunkStarted(worker=handler.name, items=tuple(chunk.items), on_belt=on_belt))
+        self._slot = slot
+        self._sent += sum(sizes)
+        self._channel.send_bytes(marshal.dumps((first, sizes, body, attempts)))
+
+    def _most(self, share: int) -> int:
+        """Chunks of a run: as many as take a few milliseconds and a few pages, and no more than our share."""
+        most = min(MOST, share, int(RUN_TIME / self._chunk_took), int(BYTES / self._chunk_bytes))
+        worn = self._pool.policy.recycle_after
+        if worn is not None:
+            most = min(most, (worn - self._sent) // self._handler.line.belt.size)
+        return max(1, most)
+
+    def _singly(self, run: list[Parcel]) -> tuple[list[Parcel], list[bytes]]:
+        """Pickle item by item; a chunk with one that cannot be is settled, and the others remain."""
+        sendable: list[Parcel] = []
+        body: list[bytes] = []
+        for chunk in map(self._handler.line.belt.chunk_of, run):
             frames: list[bytes] = []
             try:
                 for item in chunk.items:
                     frames.append(pickle.dumps(item, 5))
-            except BaseException as error:  # whatever an item's own code may raise, it fails alone
-                del self.hand[slot]
+            except BaseException as error:  # it fails alone
                 self._unsendable(chunk, len(frames), error)
                 continue
-            bodies.append(frames)
-            if attempts is not None:
-                attempts.append([handler.settling.attempt_of(item) for item in chunk.items])
-            size += sum(map(len, frames))
-            slot = (slot + 1) % wire.SLOTS
-            if line.observed:
-                on_belt = now() - chunk.at
-                line.observers.tell(ChunkStarted(worker=handler.name, items=tuple(chunk.items), on_belt=on_belt))
-            self._sent += len(frames)
-            if run and (size > BYTES or self._worn()):
-                belt.put_back(run)
-                break
-        self._slot = slot
-        if bodies:
-            self._channel.send_bytes(marshal.dumps((first, bodies, attempts)))
+            sendable.append(chunk)
+            body += frames
+        return sendable, body
 
     def _unsendable(self, chunk: Chunk, index: int, error: BaseException) -> None:
         failure = Failure.of(error)
@@ -380,15 +409,19 @@ class Child:
                 case wire.OUTCOME:
                     self._settle_until(rest[0])
                     slot, taken, exhausted, ending = rest
-                    chunk = self.hand.pop(slot, None)
-                    if chunk is not None:
+                    for chunk in self._out_of_hand([slot]):
                         chunk.taken, chunk.exhausted = taken, exhausted
                         self._settle(chunk, ending)
                 case wire.BACK:
                     self._recalled = False
-                    back = [chunk for slot in rest[0] if (chunk := self.hand.pop(slot, None)) is not None]
+                    back = self._out_of_hand(rest[0])
                     self._sent -= sum(len(chunk.items) for chunk in back)
                     self._handler.line.belt.put_back(back)
+                case wire.UNREADABLE:
+                    again = self._out_of_hand(rest[0])
+                    for chunk in again:
+                        chunk.singly = True
+                    self._handler.line.belt.put_back(again)
                 case wire.DONE:
                     self._peak = rest[0]
                 case wire.WHERE:
@@ -402,19 +435,25 @@ class Child:
 
     def _settle_until(self, slot: int | None) -> None:
         """Settle those chunks, in order, whose handler returned and had nothing to add."""
-        words, hand = self._memory.words, self.hand
+        words, hand, belt = self._memory.words, self.hand, self._handler.line.belt
         settled = 0
         tally, cleaner = self._handler.tally, self._handler.settling.cleaner
-        quick = not (self._pool.marks or self._handler.line.observers) and cleaner.line.lane.port.cleanup is not None
+        quick = not (self._pool.marks or self._handler.line.observed) and cleaner.line.lane.port.cleanup is not None
+        one = wire.ALL | 1 if quick and belt.size == 1 else -1  # the word of a chunk of one that was simply handled
         for number in list(hand):
             word = words[number]
             if not word & wire.RETURNED or number == slot:
                 break
             try:
-                chunk = hand.pop(number)
+                parcel = hand.pop(number)
             except KeyError:
                 return  # somebody else has accounted for it
             settled += 1
+            if word == one and type(parcel) is not Chunk:
+                tally.freed += 1
+                cleaner.done.append(parcel)
+                continue
+            chunk = belt.chunk_of(parcel)
             count = len(chunk.items)
             if quick and word & wire.TAKEN == count:
                 tally.freed += count
@@ -442,13 +481,16 @@ class Child:
         """The child is dead: settle what it held. What it had not begun goes to another, and none of it is to blame."""
         self._settle_until(None)
         unbegun: list[Chunk] = []
+        reading = False  # it died while it read a run of chunks
         for slot in list(self.hand):
             word = self._memory.words[slot]
-            try:
-                chunk = self.hand.pop(slot)
-            except KeyError:
+            found = self._out_of_hand([slot])
+            if not found:
                 continue  # somebody else has accounted for it
+            chunk = found[0]
+            reading = reading or bool(word & wire.READING)
             if not word & wire.BEGUN:
+                chunk.singly = reading  # so that if it dies of one again, we know of which
                 unbegun.append(chunk)
                 continue
             self._read(chunk, word)
@@ -465,12 +507,21 @@ class Child:
 
     def take_over(self) -> list[Chunk]:
         """All that the child holds, for somebody else to account for."""
+        return self._out_of_hand(list(self.hand))
+
+    def _out_of_hand(self, slots: list[int]) -> list[Chunk]:
+        """Take these out of the child's hand; those that somebody else has accounted for are not there."""
         chunks: list[Chunk] = []
-        for slot in list(self.hand):
-            chunk = self.hand.pop(slot, None)
-            if chunk is not None:
-                chunks.append(chunk)
+        for slot in slots:
+            try:
+                parcel = self.hand.pop(slot)
+            except KeyError:
+                continue
+            chunks.append(self._handler.line.belt.chunk_of(parcel))
         return chunks
+
+    def holds(self) -> list[list[Any]]:
+        return [self._handler.line.belt.chunk_of(parcel).items for parcel in list(self.hand.values())]
 
     # ------------------------------------------------------------------ looking, from the supervisor's thread
 
@@ -484,7 +535,8 @@ class Child:
         return None
 
     def item(self) -> Any:
-        for slot, chunk in list(self.hand.items()):
+        for slot, parcel in list(self.hand.items()):
+            chunk = self._handler.line.belt.chunk_of(parcel)
             word = self._memory.words[slot]
             if not word & (wire.RETURNED | wire.REPORTED):
                 taken = word & wire.TAKEN

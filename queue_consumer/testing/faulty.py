@@ -15,6 +15,8 @@ from queue_consumer.memory import MemoryMessage
 
 __all__ = ["CHAOS", "FaultyQueue", "InjectedFault"]
 
+END = "the end of the script"
+NO_SCRIPT: Iterator[str | None] = iter(())
 Verb: TypeAlias = Literal["get", "cleanup", "release", "attempt", "identity", "close"]
 
 FAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -79,7 +81,8 @@ class FaultyQueue:
 
     Each call of a verb draws its fault: first from the script, call by call, and when that is at its end by
     chance. The same seed gives the same faults in the same order of calls. The faults, by verb, are those of
-    the table `FAULTS`.
+    the table `FAULTS`. By chance nothing happens to a `get` while there is nothing to be got, so that a line
+    over this queue comes to rest.
 
         queue = FaultyQueue(range(1000), seed=7)
         with Consumer(queue, handler) as consumer:
@@ -139,6 +142,7 @@ class FaultyQueue:
         self._given: dict[int, Any] = {}
         self._confirmed: dict[int, str] = {}  # what the consumer was told: "cleaned" or "released"
         self._gone: set[Any] = set()  # messages that are truly cleaned up
+        self._doubled: set[Any] = set()  # messages that were delivered once more
         self._findings: list[str] = []
         self._closed = 0
         for verb in without:
@@ -180,7 +184,7 @@ class FaultyQueue:
                 one = self._take(1)
                 return one[0] if one else None
             case "more":
-                return self._take(None) + self.take_now()
+                return self._take(None) + self._take_more()
             case "duplicate":
                 self._repeat()
             case _:
@@ -340,33 +344,34 @@ class FaultyQueue:
     # How it is done.
 
     def _draw(self, verb: Verb) -> str | None:
+        """What goes wrong with this call."""
         with self._lock:
-            fault: str | None = None
-            scripted = self._script.get(verb)
-            if scripted is not None:
-                fault = next(scripted, "end")
-                if fault == "end":
-                    del self._script[verb]
-                    scripted, fault = None, None
-            if scripted is None and verb in self._chances:
-                point = self._random[verb].random()
-                for name, chance in self._chances[verb].items():
-                    point -= chance
-                    if point < 0:
-                        fault = name
-                        break
-            if fault == "ok":
-                fault = None
-            if fault is not None:
-                self.injected[verb, fault] += 1
+            fault = next(self._script.get(verb, NO_SCRIPT), END)
+            if fault is END:
+                fault = self._by_chance(verb)
+            if fault is None or fault == "ok":
+                return None
+            self.injected[verb, fault] += 1
             return fault
+
+    def _by_chance(self, verb: Verb) -> str | None:
+        chances = self._chances.get(verb)
+        if not chances:
+            return None
+        point = self._random[verb].random()
+        if verb == "get" and self.queue.empty():
+            return None
+        for fault, chance in chances.items():
+            point -= chance
+            if point < 0:
+                return fault
+        return None
 
     def _take(self, limit: int | None) -> list[Any]:
         return self._note(self.queue.get(limit))
 
-    def take_now(self) -> list[Any]:
-        """What is there at this moment; like `get`, without waiting and without faults."""
-        return self._note(self.queue.get()) if self.queue.stats()["waiting"] else []
+    def _take_more(self) -> list[Any]:
+        return [] if self.queue.empty() else self._note(self.queue.get())
 
     def _note(self, items: list[Any]) -> list[Any]:
         with self._lock:
@@ -387,9 +392,11 @@ class FaultyQueue:
             held = [
                 item
                 for key, item in self._given.items()
-                if key not in self._confirmed and item.id not in self._gone
+                if key not in self._confirmed and item.id not in self._gone | self._doubled
             ]
             chosen = self._random["get"].choice(held) if held else None
+            if chosen is not None:
+                self._doubled.add(chosen.id)  # once is enough, or one that is never cleaned up would come for ever
         if chosen is not None:
             try:
                 self.queue.redeliver(chosen)
