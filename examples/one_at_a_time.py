@@ -35,7 +35,7 @@ def welcome(name: str) -> None:
 
 def main() -> None:
     queue = MemoryQueue(["ada", "bob", "nobody", "cyd"])
-    consumer = Consumer(queue, welcome, max_handlers=1, backoff=Constant(0.3), stop_when=Idle(1))
+    consumer = Consumer(queue, welcome, 1, 1, backoff=Constant(0.3), stop_when=Idle(1))
     print(consumer.run())
 
 

@@ -83,7 +83,7 @@ def main() -> None:
         folder.recover()
         for name, text in {"a.txt": "ada", "b.txt": "bob", "c.txt": ""}.items():
             folder.add(name, text)
-        consumer = Consumer(folder, greet, max_handlers=1, backoff=Constant(0.1), stop_when=Idle(1))
+        consumer = Consumer(folder, greet, 1, 1, backoff=Constant(0.1), stop_when=Idle(1))
         print(consumer.run())
 
 

@@ -46,6 +46,7 @@ def main() -> None:
     consumer = Consumer(
         queue,
         work,
+        max_workers=1,
         max_handlers=2,
         messages_bulk_size=4,
         pool="processes",

@@ -13,8 +13,9 @@
       └─────────┤supervisor├───▶│ cleaner│◀───────────┘
                 └──────────┘    └────────┘
 
-An item passes a station only if it passed the one before; what fails goes back. Read on in `_queues` (what a queue may do),
-`_chunk` (what counts as consumed), `_supervision` (what happens to the dead and the stuck), `_belt`, `_consumer`.
+An item passes a station only if it passed the one before; what fails goes back. Read on in `_queues` (what a queue
+may do), `_chunk` (what counts as consumed), `_supervision` (what happens to the dead and the stuck), `_belt`,
+`_consumer`.
 """
 
 from ._chunk import Failed, Failure, Feed, Receipts

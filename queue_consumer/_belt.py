@@ -1,16 +1,17 @@
 """The belt between getters and handlers: chunks that wait, handlers that wait for them, and the room there is.
 
-What lies on the belt is a `Parcel`: the bare items of a fresh chunk, of which nothing else is known yet, and that is a lot
-cheaper than a `Chunk` made by one thread to be used by another; or a `Chunk`, where there is more to say.
+What lies on the belt is a `Parcel`: the bare items of a fresh chunk, of which nothing else is known yet, and that
+is a lot cheaper than a `Chunk` made by one thread to be used by another; or a `Chunk`, where there is more to say.
 
-**No lock is taken to hand over a chunk.** Chunks wait in a deque, whose ends are atomic. A handler that finds it empty
-puts its bell among the idle ones, looks once more, and only then sleeps; a getter puts its chunks and then rings as many
-idle bells as there are chunks. Each side writes before it looks at what the other wrote, so one of the two always
-sees the other, and no ring is lost. Whoever was rung but found its chunk by itself passes the ring on.
+**No lock is taken to hand over a chunk.** Chunks wait in a deque, whose ends are atomic. A handler that finds it
+empty puts its bell among the idle ones, looks once more, and only then sleeps; a getter puts its chunks and then
+rings as many idle bells as there are chunks. Each side writes before it looks at what the other wrote, so one of
+the two always sees the other, and no ring is lost. Whoever was rung but found its chunk by itself passes the ring
+on.
 
 **Room is taken before `get`.** Items are counted out of the ledger: received, less those that gave back their
-room by being consumed or by ending. A getter that finds no room sleeps until the belt has run half empty: it is woken
-by the handler that takes the chunk which makes it so.
+room by being consumed or by ending. A getter that finds no room sleeps until the belt has run half empty: it is
+woken by the handler that takes the chunk which makes it so.
 """
 
 from __future__ import annotations

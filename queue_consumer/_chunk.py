@@ -2,11 +2,12 @@
 
 *Asking for the next item is the receipt for the last.*  A handler gets an iterator over a chunk; the chunk notes
 how many items the handler took, and whether it asked past the end. From those two facts and from how the call
-ended, `judge` says of each item what becomes of it. This function is the promise "only what was consumed is cleaned
-up"; threads, processes and coroutines all come here for it.
+ended, `judge` says of each item what becomes of it. This function is the promise "only what was consumed is
+cleaned up"; threads, processes and coroutines all come here for it.
 
 Why a raise after the end condemns the whole chunk: a handler that has seen the end may be committing all it read,
-or may have read everything first (`list(items)`) and failed on any of it. Nothing is proven, so nothing is consumed.
+or may have read everything first (`list(items)`) and failed on any of it. Nothing is proven, so nothing is
+consumed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias
+from typing import Any, Generic, Literal, Self, TypeAlias
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from ._errors import Drop, Retry
 
@@ -89,11 +90,9 @@ class Chunk:
 
     def feed(self) -> Iterator[Any]:
         """The handler's iterator. A generator, because nothing tracks an item for less."""
-        taken = 0
-        for item in self.items:
+        for taken, item in enumerate(self.items, 1):
             if self.halted:
                 break
-            taken += 1
             self.taken = taken
             yield item
         self.exhausted = True
@@ -140,8 +139,8 @@ class Feed(Generic[T]):
 class Receipts(Feed[T]):
     """What a handler with explicit receipts iterates over: it says of each item what became of it.
 
-    What was taken and neither acknowledged nor failed when the handler ends is failed; what was never taken goes to
-    another handler. Items are told apart by identity: pass the very objects that the iterator gave.
+    What was taken and neither acknowledged nor failed when the handler ends is failed; what was never taken goes
+    to another handler. Items are told apart by identity: pass the very objects that the iterator gave.
     """
 
     __slots__ = ()
@@ -175,7 +174,10 @@ class Receipts(Feed[T]):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one item. `delay`: seconds, or None for the back-off's. `failure`: None for a plain retry."""
+    """What becomes of one item.
+
+    `delay`: seconds, or None for the back-off's. `failure`: None for a plain retry.
+    """
 
     name: Literal["consumed", "failed", "dropped"]
     delay: float | None = None
@@ -191,8 +193,8 @@ class Ending:
 
     Attributes:
         how: "returned"; "raised"; "died" (its process did, at an unknown line of it); "refused" (what it returned
-            shows that it cannot have handled anything); "unopened" (it was never called, for an item that cannot be
-            brought to it).
+            shows that it cannot have handled anything); "unopened" (it was never called, for an item that cannot
+            be brought to it).
         failure: why, unless it returned or asked for a retry.
         signal: what `Retry` or `Drop` wants for the item held; None for any other end.
         decided: what explicit receipts and `Failed` say of single items, by position.
@@ -287,14 +289,14 @@ def undecided(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: 
     open_ = [index for index in range(taken) if index not in ending.decided]
     match ending.how, receipt:
         case "refused", _:
-            return {index: failed for index in range(size)}
+            return dict.fromkeys(range(size), failed)
         case "unopened", _:
             return {}
         case "returned", "explicit":
             why = Failure("Unacknowledged", "the handler ended without ack() or fail() for it")
             return {index: Fate("failed", None, why) for index in open_}
         case "returned", _:
-            return {index: CONSUMED for index in open_}
+            return dict.fromkeys(open_, CONSUMED)
     # It raised, or its process died.
     held = taken - 1
     if taken == 0:
@@ -303,8 +305,8 @@ def undecided(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: 
         return {0: ending.signal if retry and ending.signal else failed} if 0 not in ending.decided else {}
     if exhausted and taken > 1:
         whole = ending.signal if ending.signal and ending.signal.name == "failed" else failed
-        return {index: whole for index in open_}
-    fates = {index: failed for index in open_}
+        return dict.fromkeys(open_, whole)
+    fates = dict.fromkeys(open_, failed)
     if receipt == "advance":
         fates |= {index: CONSUMED for index in open_ if index < held}
     elif ending.signal:  # nothing is proven of the others, and nothing is wrong with them

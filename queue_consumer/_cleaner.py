@@ -1,9 +1,9 @@
 """The last station: what handlers are done with is cleaned up, what they are not is given back.
 
-It is a station of its own, and not something that handlers do, so that a slow cleanup holds up no handler and calls
-carry many items. Several threads may clean at once: one, the leader, gathers a share of what waits, hands over the
-lead and then makes the calls. The share is as many calls as take a few milliseconds; where one call takes longer
-and work is waiting, another thread is hired, up to as many as there are getters.
+It is a station of its own, and not something that handlers do, so that a slow cleanup holds up no handler and
+calls carry many items. Several threads may clean at once: one, the leader, gathers a share of what waits, hands
+over the lead and then makes the calls. The share is as many calls as take a few milliseconds; where one call takes
+longer and work is waiting, another thread is hired, up to as many as there are getters.
 """
 
 from __future__ import annotations
@@ -144,8 +144,22 @@ class Cleaner:
                 break
         return errands
 
+    def all_due(self) -> list[Errand]:
+        """Take everything that is to be done now."""
+        self._due()
+        return self.take(self.line.lane, 1 << 62)
+
+    def wait_for_later(self) -> bool:
+        """Sleep until something is to be tried again; False if nothing is."""
+        if self._later:
+            self.bell.wait(self._next_due())
+        return bool(self._later)
+
     def call_size(self, lane: Lane) -> int:
-        """Most items of one call. A queue that does not say is not asked to take back more at once than it gave at once."""
+        """Most items of one call.
+
+        A queue that does not say is not asked to take back more at once than it gave at once.
+        """
         return lane.port.cleanup_limit or self.line.belt.largest_bulk
 
     def work_left(self) -> bool:
@@ -272,7 +286,8 @@ class Hand(Worker):
                 size = port.cleanup_limit or most
             case "bury":
                 bury, failure = self.cleaner.dead_letter, errand.failure
-                assert bury is not None and failure is not None
+                assert bury is not None
+                assert failure is not None
                 call, size = lambda items: bury(items[0], failure), 1
         return call, 1 if errand.attempt >= ALONE else size
 

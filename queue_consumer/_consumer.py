@@ -1,72 +1,52 @@
-"""The line, put together: what the arguments mean, what is made of them, and what may be asked of it."""
+"""The consumer: what may be asked of the line, from wherever one stands."""
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import inspect
 import logging
-import multiprocessing
-import multiprocessing.context
-import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Self
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
+from ._arguments import POLLING_TIME, STUCK_TIME, PoolName, changes_of, check_is, check_loop, checked
 from ._bells import Bell
-from ._belt import Belt
-from ._chunk import RECEIPTS, Chunk, Ending, Failure, Feed, Receipt, Receipts, raised, returned
-from ._cleaner import Cleaner, Hand
-from ._current import entered
+from ._chunk import Failure, Receipt
 from ._errors import UsageError
 from ._events import ConsumerStarted, Observer, Observers
-from ._getter import ASLEEP, Getter
+from ._getter import ASLEEP
 from ._ledger import Ledger, Report, Result, Stats
 from ._lifecycle import State, state_of
-from ._line import Lane, Line, now, on_own_thread
-from ._loops import Loop
-from ._pools._workers import Handler, Pool
-from ._pools.threads import ThreadHandler
-from ._port import Port, binds, is_async, items_of
-from ._settling import Settling
+from ._line import Lane, now, on_own_thread
+from ._loops import Loop, in_thread
+from ._once import Once
+from ._port import Port
 from ._signals import taken
-from ._supervision import Supervision, Watch, check_seconds, check_whole
+from ._stations import Stations
+from ._supervision import Supervision, Watch, check_seconds
 from ._supervisor import DRAIN_TIME, Supervisor
 
+if TYPE_CHECKING:
+    import asyncio
+    from multiprocessing.context import BaseContext
+
 T = TypeVar("T", default=Any)
-PoolName: TypeAlias = Literal["threads", "processes", "coroutines"]
-POOLS: tuple[PoolName, ...] = ("threads", "processes", "coroutines")
 
 logging.getLogger("queue_consumer").addHandler(logging.NullHandler())
-
-
-class Unset(float):
-    """A default that says what is in force when nothing was passed, and can be told from the same number passed."""
-
-
-POLLING_TIME, STUCK_TIME = Unset(1), Unset(60)
-
-
-def cpus() -> int:
-    """The CPUs that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 class Consumer(Generic[T]):
     """Wraps any queue: gets items from it, has them handled, and cleans up only what was consumed.
 
     Args:
-        queue: any object with `get()`; see `queue_consumer.Queue` for what else it may have. Queues of the standard
+        queue: any object with `get()`; see `queue_consumer.Queue` for what else it may have. Queues of the
+        standard
             library and of asyncio work as they are.
-        handler: a function of an iterator of items; None: the queue's own `handler`. *Asking for the next item is the
+        handler: a function of an iterator of items; None: the queue's own `handler`. *Asking for the next item is
+        the
             receipt for the last*, so a handler finishes an item before it takes the next. An `async def` runs in
             coroutines.
         max_workers: getters, the threads that call `get()`; None: as many as CPUs.
@@ -77,15 +57,17 @@ class Consumer(Generic[T]):
         with_thread_executor: handlers in threads (True) or in processes (False), unless `pool` says.
         pool: "threads", "processes" or "coroutines"; None: coroutines for an `async def`, else as above.
         receipt: when an item counts as consumed: "advance" (when the next is asked for, or the handler returns),
-            "return" (when the handler returns), "explicit" (when the handler says `items.ack(item)`). None: what the
-            handler's own attribute `receipt` says, else "advance".
+            "return" (when the handler returns), "explicit" (when the handler says `items.ack(item)`). None: what
+            the handler's own attribute `receipt` says, else "advance".
         prefetch: items that may wait on the belt; None: what the pool handles in about 50 ms; 0: none.
-        backoff: called with how often an item was delivered; gives the seconds before a failed one is seen again. None:
+        backoff: called with how often an item was delivered; gives the seconds before a failed one is seen again.
+        None:
             `Exponential(base=1, max=300)` where the queue counts deliveries, else `Constant(1)`.
         time_limit: seconds that one item may take. A process is killed for it and a task cancelled; of a thread it
             is only said aloud.
         max_attempts: deliveries after which an item that fails goes to `dead_letter` instead of back.
-        dead_letter: called with the item and its `Failure`, on a thread of the cleaner; only when it has returned is the item
+        dead_letter: called with the item and its `Failure`, on a thread of the cleaner; only when it has returned
+        is the item
             cleaned up, and counted as dropped.
         stop_when: asked by the supervisor, with `Stats`, whether to stop; `Idle(seconds)`, `MaxItems(n)`.
         supervision: a `Supervision`.
@@ -120,87 +102,49 @@ class Consumer(Generic[T]):
         supervision: Supervision | None = None,
         observers: Iterable[Observer] = (),
         loop: asyncio.AbstractEventLoop | None = None,
-        mp_context: str | multiprocessing.context.BaseContext | None = None,
+        mp_context: str | BaseContext | None = None,
         owns_queue: bool = True,
     ) -> None:
-        check_whole("max_workers", max_workers, least=1, optional=True)
-        check_whole("max_handlers", max_handlers, least=1, optional=True)
-        check_whole("messages_bulk_size", messages_bulk_size, least=1)
-        check_whole("prefetch", prefetch, least=0, optional=True)
-        check_whole("max_attempts", max_attempts, least=1, optional=True)
-        check_seconds("worker_polling_time", worker_polling_time, zero=True)
-        check_seconds("time_limit", time_limit, optional=True)
-        check_callable("pool_initializer", pool_initializer, "without arguments")
-        check_callable("backoff", backoff, "with the number of the attempt", 1)
-        check_callable("dead_letter", dead_letter, "with an item and its failure", None, None)
-        check_callable("stop_when", stop_when, "with Stats", None)
-        check_is("with_thread_executor", with_thread_executor, bool)
-        check_is("owns_queue", owns_queue, bool)
         check_is("supervision", supervision, Supervision, optional=True)
-        check_is("loop", loop, asyncio.AbstractEventLoop, optional=True)
-        observers = tuple(observers) if isinstance(observers, Iterable) else (observers,)  # type: ignore[redundant-expr]
-        for observer in observers:
-            check_callable("observers", observer, "with one event", None)
-        if isinstance(queue, asyncio.Queue) and loop is None:
-            raise ValueError("loop must be the loop of the producers when the queue is an asyncio.Queue; got None")
-
+        check_loop(queue, loop)
         self._loop = Loop(loop)
         port = Port(queue, self._loop)
-        if (max_attempts is None) != (dead_letter is None):
-            raise ValueError(
-                f"max_attempts and dead_letter go together; got max_attempts={max_attempts!r}, dead_letter={dead_letter!r}"
-            )
-        if max_attempts is not None and port.attempt is None:
-            raise ValueError(f"max_attempts needs a queue with attempt(item); {queue!r} has none")
-        if handler is None:
-            handler = getattr(queue, "handler", None)
-        self._handler = checked_handler(handler)
-        self._pool_name = chosen_pool(self._handler, pool, with_thread_executor)
-        self._receipt = chosen_receipt(self._handler, receipt)
-        self._getters = cpus() if max_workers is None else max_workers
-        self._handlers = cpus() if max_handlers is None else max_handlers
-        self._size = messages_bulk_size
-        self._pause = worker_polling_time
-        self._initializer = pool_initializer
+        self._options = checked(
+            queue,
+            port,
+            handler=handler,
+            max_workers=max_workers,
+            max_handlers=max_handlers,
+            messages_bulk_size=messages_bulk_size,
+            worker_polling_time=worker_polling_time,
+            pool_initializer=pool_initializer,
+            with_thread_executor=with_thread_executor,
+            pool=pool,
+            receipt=receipt,
+            prefetch=prefetch,
+            backoff=backoff,
+            time_limit=time_limit,
+            max_attempts=max_attempts,
+            dead_letter=dead_letter,
+            stop_when=stop_when,
+            observers=observers,
+            mp_context=mp_context,
+            owns_queue=owns_queue,
+        )
         self._supervision = Supervision() if supervision is None else supervision
-        self._time_limit = time_limit
-        self._stop_when = stop_when
-        self._owns_queue = owns_queue
-        self._mp_context = mp_context
-        if self._pool_name == "processes":
-            from ._pools import processes  # only here: multiprocessing is heavy, and most consumers do without
-
-            self._mp_context = processes.context(mp_context)
-            processes.check_sendable(self._handler, pool_initializer, self._mp_context)
-        elif mp_context is not None:
-            raise ValueError(f"mp_context is for pool='processes'; got {mp_context!r} with pool={self._pool_name!r}")
-
-        self._prefetch = prefetch
-        self._backoff = backoff
-        self._max_attempts = max_attempts
-        self._dead_letter = dead_letter
         self._ledger = Ledger()
-        self._line = self._make_line(Lane(port), Observers(observers))
-        self._settling = self._make_settling(self._line)
-        self._cleaner = self._settling.cleaner
+        self._lane = Lane(port)
+        self._observers = Observers(self._options.observers)
+        self._stations = self._make_stations()
+        self._line = self._stations.line
         self._supervisor: Supervisor | None = None
         self._starting = threading.RLock()  # reentrant: a signal handler may call in the middle of start()
         self._starter: int | None = None  # the thread that is in start()
         self._onces: list[Once] = []  # in run_once(), each on a thread of the user's
         self._busy_at = now()
 
-    def _make_line(self, lane: Lane, observers: Observers) -> Line:
-        belt = Belt(self._ledger, lane=lane, handlers=self._handlers, size=self._size, prefetch=self._prefetch)
-        return Line(lane=lane, ledger=self._ledger, belt=belt, observers=observers)
-
-    def _make_settling(self, line: Line) -> Settling:
-        settling = Settling(
-            line, receipt=self._receipt, backoff=self._backoff, max_attempts=self._max_attempts
-        )
-        settling.cleaner = Cleaner(
-            line, most=self._getters, dead_letter=self._dead_letter, delay_of=settling.delay_of
-        )
-        return settling
+    def _make_stations(self) -> Stations:
+        return Stations(self._options, self._lane, self._ledger, self._observers, self._loop)
 
     # ------------------------------------------------------------------ running
 
@@ -227,68 +171,20 @@ class Consumer(Generic[T]):
         return self
 
     def _start(self) -> None:
-        line = self._line
-        context = contextvars.copy_context()
-        pool = self._make_pool(context)
+        options, stations = self._options, self._stations
+        pool = stations.pool(contextvars.copy_context(), self._supervision)
         pool.start()
-        getters = [self._hire_getter(f"getter-{number + 1}") for number in range(self._getters)]
         supervisor = Supervisor(
-            line,
-            watch=Watch(self._supervision, time_limit=self._time_limit, stuck_limit=self._handlers),
-            pool=pool,
-            cleaner=self._cleaner,
-            settling=self._settling,
-            getters=getters,
-            hire_getter=self._hire_getter,
+            stations,
+            Watch(self._supervision, time_limit=options.time_limit, stuck_limit=options.handlers),
+            pool,
             loop=self._loop,
-            stop_when=self._stop_when,
             stats=self.stats,
-            owns_queue=self._owns_queue,
         )
         self._supervisor = supervisor  # from here on the state is RUNNING, or DRAINING if stop() came meanwhile
-        line.observers.tell(
-            ConsumerStarted(pool=self._pool_name, getters=self._getters, handlers=self._handlers)
-        )
-        self._cleaner.hire()
-        for getter in getters:
-            getter.start()
+        started = ConsumerStarted(pool=options.pool, getters=options.getters, handlers=options.handlers)
+        self._observers.tell(started)
         supervisor.start()
-
-    def _make_pool(self, context: contextvars.Context) -> Pool:
-        line, settling, handler, receipt = self._line, self._settling, self._handler, self._receipt
-        initializer = self._initializer
-        match self._pool_name:
-            case "threads":
-                return Pool(
-                    lambda name: ThreadHandler(line, name, settling, handler, receipt, initializer, context),
-                    self._handlers,
-                )
-            case "coroutines":
-                from ._pools.coroutines import TaskHandler
-
-                return Pool(
-                    lambda name: TaskHandler(
-                        line, name, settling, handler, receipt, initializer, context, self._loop
-                    ),
-                    self._handlers,
-                )
-            case "processes":
-                from ._pools.processes import ProcessPool
-
-                return ProcessPool(
-                    line,
-                    settling,
-                    handler,
-                    receipt,
-                    initializer,
-                    count=self._handlers,
-                    size=self._size,
-                    context=self._mp_context,
-                    policy=self._supervision,
-                )
-
-    def _hire_getter(self, name: str) -> Getter:
-        return Getter(self._line, name, self._cleaner, self._pause)
 
     def supervise(
         self,
@@ -315,17 +211,7 @@ class Consumer(Generic[T]):
             SupervisionError: (blocking) what the supervisor gave up on; the consumer is stopped.
         """
         check_is("blocking", blocking, bool)
-        changes: dict[str, Any] = {}
-        if not isinstance(polling_time, Unset):
-            check_seconds("polling_time", polling_time)
-            changes["polling_time"] = polling_time
-        if not isinstance(stuck_time, Unset):
-            check_seconds("stuck_time", stuck_time)
-            changes["stuck_time"] = stuck_time
-        if stuck_limit is not None:
-            check_whole("stuck_limit", stuck_limit, least=0)
-            changes["stuck_limit"] = stuck_limit
-        self._supervision = self._supervision.but(**changes)
+        self._supervision = self._supervision.but(**changes_of(polling_time, stuck_time, stuck_limit))
         if self._supervisor is not None:
             self._supervisor.watch.policy = self._supervision
             self._line.minder.ring()
@@ -397,7 +283,7 @@ class Consumer(Generic[T]):
         if self.state in (State.RUNNING, State.DRAINING):
             raise UsageError(f"run_once() is for a consumer that does not run; this one is {self.state.value}")
         self._loop.reopen()
-        once = Once(self)
+        once = Once(self._make_stations(), self._loop)
         self._onces.append(once)
         try:
             return once.run()
@@ -501,7 +387,7 @@ class Consumer(Generic[T]):
 
     def _in_flight(self) -> int:
         """What the stations hold, counted; not computed from the ledger, which it is to check."""
-        held = [*self._line.belt.holds(), *self._cleaner.holds()]
+        held = [*self._stations.holds()]
         for once in list(self._onces):
             held += once.holds()
         if self._supervisor is not None:
@@ -565,8 +451,8 @@ class Consumer(Generic[T]):
     async def __aenter__(self) -> Self:
         try:
             await in_thread(self.start)
-        except asyncio.CancelledError:
-            self.stop()  # it may be running by now, and nobody would leave what was never entered
+        except BaseException:  # cancelled: it may be running by now, and nobody would leave what was never entered
+            self.stop()
             raise
         return self
 
@@ -577,6 +463,8 @@ class Consumer(Generic[T]):
 
     async def arun(self, stop: asyncio.Event | None = None) -> Report:
         """`run()` for asyncio programs, until `stop` is set; signals are left to the program."""
+        import asyncio
+
         await self.__aenter__()
         assert self._supervisor is not None
         ended = asyncio.ensure_future(in_thread(self._supervisor.stopped.wait))
@@ -609,150 +497,3 @@ COUNTED = (
     "failed",
     "duplicates",
 )
-
-
-class Once:
-    """`run_once`: the same stations, worked by one thread in turn.
-
-    New ones for every call, since those of a consumer that was stopped send everything home.
-    """
-
-    def __init__(self, consumer: Consumer[Any]) -> None:
-        self._consumer = consumer
-        self._line = consumer._make_line(consumer._line.lane, consumer._line.observers)
-        self._settling = consumer._make_settling(self._line)
-        self._cleaner = self._settling.cleaner
-        self._hand = Hand(self._cleaner, "run_once")
-        self._held: deque[Any] = deque()
-
-    def holds(self) -> list[list[Any]]:
-        """The items in its hands, for the ledger's count."""
-        held = [chunk.items for chunk in list(self._held)]
-        return [*held, *self._line.belt.holds(), *self._cleaner.holds(), *self._hand.holds()]
-
-    def run(self) -> Result:
-        consumer, line = self._consumer, self._line
-        before = consumer.stats()
-        getter = Getter(line, "run_once", self._cleaner, consumer._size, 0)
-        error = getter.fetch_once(consumer._handlers * consumer._size)
-        held = self._held
-        context = entered(contextvars.copy_context(), held)
-        tally = getter.tally
-        while line.belt.waiting:
-            chunk = line.belt.next()
-            held.append(chunk)
-            began = now()
-            feed: Feed[Any] = Receipts(chunk) if consumer._receipt == "explicit" else Feed(chunk)
-            ending: Ending
-            try:
-                ending = returned(context.copy().run(self._call, feed), chunk.items, feed.decided)
-            except Exception as failure:
-                ending = raised(failure, feed.decided)
-            except BaseException as failure:  # Ctrl-C: the item fails, the rest goes home, and on it goes
-                self._settling.settle(chunk, raised(failure, feed.decided), tally, "run_once", now() - began)
-                held.pop()
-                self._settling.clear_belt(tally)
-                self._clean()
-                raise
-            held.pop()
-            self._settling.settle(chunk, ending, tally, "run_once", now() - began)
-        self._clean()
-        if error is not None:
-            raise error
-        after = consumer.stats()
-        done = after.cleaned + after.dropped - before.cleaned - before.dropped
-        return Result(succeeded=done, failed=after.received - before.received - done)
-
-    def _call(self, feed: Any) -> object:
-        handler = self._consumer._handler
-        if is_async(handler):
-            return self._consumer._loop.call(lambda: handler(feed))  # type: ignore[arg-type, return-value]
-        return handler(feed)
-
-    def _clean(self) -> None:
-        """Clean up until nothing is left to do, waiting where something is to be tried again."""
-        hand = self._hand
-        while True:
-            self._cleaner._due()
-            hand.hand = self._cleaner.take(self._line.lane, 1 << 62)
-            if hand.hand:
-                hand.work()
-            elif self._cleaner._later:
-                self._cleaner.bell.wait(self._cleaner._next_due())
-            else:
-                return
-
-
-def check_is(name: str, value: Any, kind: type, *, optional: bool = False) -> None:
-    if not (isinstance(value, kind) or (optional and value is None)):
-        allowed = kind.__name__ + (", or None" if optional else "")
-        article = "an" if allowed[0] in "AEIOU" else "a"
-        raise TypeError(f"{name} must be {article} {allowed}; got {value!r}")
-
-
-def check_callable(name: str, value: Any, how: str, *arguments: Any) -> None:
-    if value is not None and not (callable(value) and binds(value, *arguments)):
-        raise TypeError(f"{name} must be callable {how}, or None; got {value!r}")
-
-
-def checked_handler(handler: Any) -> Callable[[Any], object]:
-    if handler is None:
-        raise TypeError("handler must be given, or the queue must have one: a function of an iterator of items; got None")
-    if not callable(handler):
-        raise TypeError(f"handler must be a function of an iterator of items; got {handler!r}")
-    call = getattr(handler, "__call__", None)
-    if any(map(inspect.isgeneratorfunction, (handler, call))) or any(map(inspect.isasyncgenfunction, (handler, call))):
-        raise TypeError(
-            f"handler must not be a generator function, of which a call runs nothing; got {handler!r}: "
-            "remove the yield and do the work in the loop"
-        )
-    if not binds(handler, iter(())):
-        raise TypeError(
-            f"handler must take one argument, an iterator of items; got {handler!r}: "
-            "for a function of something else wrap it, as in each(function) for one item"
-        )
-    checked: Callable[[Any], object] = handler
-    return checked
-
-
-def chosen_pool(handler: Any, pool: Any, with_thread_executor: bool) -> PoolName:
-    if pool is not None and pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(map(repr, POOLS))}, or None; got {pool!r}")
-    if is_async(handler):
-        if pool not in (None, "coroutines") or not with_thread_executor:
-            raise ValueError(f"pool must be 'coroutines' for an async handler; got {pool or 'processes'!r}")
-        return "coroutines"
-    if pool == "coroutines":
-        raise ValueError(f"pool='coroutines' needs a handler that is an async def; got {handler!r}")
-    return pool or ("threads" if with_thread_executor else "processes")
-
-
-def chosen_receipt(handler: Any, receipt: Any) -> Receipt:
-    chosen = receipt if receipt is not None else getattr(handler, "receipt", "advance")
-    if chosen not in RECEIPTS:
-        raise ValueError(f"receipt must be one of {', '.join(map(repr, RECEIPTS))}; got {chosen!r}")
-    return chosen
-
-
-async def in_thread(call: Callable[[], Any]) -> Any:
-    """Run a blocking call in a daemon thread, so that the program's loop stays free while it waits."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if not future.done():
-            future.set_exception(error) if error is not None else future.set_result(result)
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = call()
-        except BaseException as raised_:
-            error = raised_
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            pass  # the loop is closed: whoever waited for this has gone
-
-    threading.Thread(target=work, name="queue_consumer-waiting", daemon=True).start()
-    return await future

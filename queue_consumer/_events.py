@@ -56,8 +56,8 @@ class ChunkStarted(Event):
 class ChunkHandled(Event):
     """A handler call has ended, and this is what it came to.
 
-    `handed_on`: were never shown to the handler, or not taken by it, and go to another. `failure`: why `failed` failed;
-    None where nothing did, or where the handler asked for a retry.
+    `handed_on`: were never shown to the handler, or not taken by it, and go to another. `failure`: why `failed`
+    failed; None where nothing did, or where the handler asked for a retry.
     """
 
     worker: str
@@ -71,7 +71,10 @@ class ChunkHandled(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemsCleaned(Event):
-    """These are done with: the queue's `cleanup` returned, or it has none. `dropped`: by `Drop` or to the dead letters."""
+    """These are done with: the queue's `cleanup` returned, or it has none.
+
+    `dropped`: by `Drop` or to the dead letters.
+    """
 
     items: tuple[Any, ...]
     dropped: bool
@@ -80,7 +83,10 @@ class ItemsCleaned(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemsReleased(Event):
-    """These went back to the queue, to be seen again after `delay` seconds. `left`: it has no `release`, or that failed."""
+    """These went back to the queue, to be seen again after `delay` seconds.
+
+    `left`: it has no `release`, or that failed.
+    """
 
     items: tuple[Any, ...]
     delay: float
@@ -89,7 +95,10 @@ class ItemsReleased(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CleanupFailed(Event):
-    """The queue's `cleanup` or `release` raised. `final`: it is not tried again; the items are tombstoned, or left."""
+    """The queue's `cleanup` or `release` raised.
+
+    `final`: it is not tried again; the items are tombstoned, or left.
+    """
 
     verb: str
     items: tuple[Any, ...]
@@ -116,7 +125,10 @@ class WorkerDied(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRevived(Event):
-    """A new worker stands in the place of a dead or stuck one. `restarts`: how often in a row, within a quiet minute."""
+    """A new worker stands in the place of a dead or stuck one.
+
+    `restarts`: how often in a row, within a quiet minute.
+    """
 
     worker: str
     restarts: int

@@ -94,9 +94,7 @@ class Getter(Worker):
             if lane.parked:
                 lane.wake_one()
         if line.observed:
-            line.observers.tell(
-                BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began)
-            )
+            line.observers.tell(BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began))
         if error is not None:
             raise error
         if items:
@@ -118,15 +116,19 @@ class Getter(Worker):
 
     def _hand_over(self, items: list[Any], at: float) -> None:
         line = self.line
-        if self.abandoned:
+        if self.given_up():
             self._take_back(items)
         elif line.returning:  # it was asked for before the line was to stop, and came after
             self.tally.freed += len(items)
             self._cleaner.send(Errand("release", items, line.lane))
         else:
             line.belt.put(items, at if line.observed else None)
-            if self.abandoned:  # meanwhile, so that nobody may be there to take them
+            if self.given_up():  # meanwhile, so that nobody may be there to take them
                 self._take_back(line.belt.clear())
+
+    def given_up(self) -> bool:
+        """True once the consumer has stopped without waiting for this getter any longer."""
+        return self.abandoned
 
     def _take_back(self, items: list[Any]) -> None:
         """The consumer is long gone: nobody else is left to give these back."""

@@ -7,7 +7,7 @@ equation of the ledger can fail, and is a check.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,15 +26,7 @@ class Tally:
         self.cleaned = self.dropped = self.released = self.left = self.tombstoned = self.lost = self.abandoned = 0
 
     def ended(self) -> int:
-        return (
-            self.cleaned
-            + self.dropped
-            + self.released
-            + self.left
-            + self.tombstoned
-            + self.lost
-            + self.abandoned
-        )
+        return self.cleaned + self.dropped + self.released + self.left + self.tombstoned + self.lost + self.abandoned
 
 
 class Ledger:

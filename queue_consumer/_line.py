@@ -96,8 +96,8 @@ class Line:
 class Worker:
     """A daemon thread of the line that the supervisor minds.
 
-    Daemon, because one stuck in somebody's code must not keep the interpreter from exiting. When it ends the supervisor is
-    rung; whether it should have ended is for `finished` to say.
+    Daemon, because one stuck in somebody's code must not keep the interpreter from exiting. When it ends the
+    supervisor is rung; whether it should have ended is for `finished` to say.
     """
 
     kind = "worker"

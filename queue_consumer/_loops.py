@@ -5,13 +5,14 @@ Either the user's own loop, which runs elsewhere, or one in a thread of ours, ma
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._errors import BackendError, UsageError
+
+if TYPE_CHECKING:  # it takes long to load, and most consumers do without; whoever needs it loads it
+    import asyncio
 
 R = TypeVar("R")
 
@@ -30,17 +31,20 @@ class Loop:
         """The loop, running."""
         if self._theirs is not None:
             return self._theirs
+        import asyncio
+
         with self._making:
             if self._ours is None:
                 self._ours = asyncio.new_event_loop()
-                self.thread = threading.Thread(
-                    target=self._ours.run_forever, name="queue_consumer-loop", daemon=True
-                )
+                self.thread = threading.Thread(target=self._ours.run_forever, name="queue_consumer-loop", daemon=True)
                 self.thread.start()
             return self._ours
 
     def call(self, make: Callable[[], Coroutine[Any, Any, R]], timeout: float | None = None) -> R:
         """Run a coroutine on the loop and wait for its result, for `timeout` seconds at most."""
+        import asyncio
+        import concurrent.futures
+
         loop = self.loop
         if loop.is_closed():
             raise BackendError("the event loop that the queue's coroutines run on is closed")
@@ -58,6 +62,10 @@ class Loop:
 
     def is_here(self) -> bool:
         """True on the thread of the loop, theirs or ours, while it runs."""
+        if self._theirs is None and self._ours is None:
+            return False
+        import asyncio
+
         try:
             return asyncio.get_running_loop() in (self._theirs, self._ours)
         except RuntimeError:
@@ -82,6 +90,8 @@ class Loop:
 
     def _finish(self) -> None:
         """On the loop: cancel what still runs, let it hear of that, and stop."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -94,3 +104,29 @@ class Loop:
             loop.stop()
 
         self._last = loop.create_task(last())
+
+
+async def in_thread(call: Callable[[], R]) -> R:
+    """Run a blocking call in a daemon thread, so that the program's loop stays free while it waits."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not future.done():
+            future.set_exception(error) if error is not None else future.set_result(result)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as raised_:
+            error = raised_
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop is closed: whoever waited for this has gone
+
+    threading.Thread(target=work, name="queue_consumer-waiting", daemon=True).start()
+    return await future

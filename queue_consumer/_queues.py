@@ -1,8 +1,8 @@
 """The left socket: what a queue must do, which is `get`, and what it may do.
 
-Nothing here needs to be inherited. A verb is there if the queue has a callable of that name that takes the arguments
-shown; the consumer looks once, when it is made, and does without what is missing. Every verb may be a coroutine
-function. Verbs are called by threads of the line, several at a time.
+Nothing here needs to be inherited. A verb is there if the queue has a callable of that name that takes the
+arguments shown; the consumer looks once, when it is made, and does without what is missing. Every verb may be a
+coroutine function. Verbs are called by threads of the line, several at a time.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Queue(Protocol[T_co]):
         """Give the next items, or none.
 
         Called again and again, by every getter at once; may block for seconds. An empty iterable, `None` and
-        `queue.Empty` all mean nothing; a `str`, `bytes`, mapping, or anything that cannot be iterated over is one item.
-        Any other exception is a broken getter: it dies and is revived with growing delays. If the method has a
-        parameter named `limit`, it is told how many items there is room for.
+        `queue.Empty` all mean nothing; a `str`, `bytes`, mapping, or anything that cannot be iterated over is one
+        item. Any other exception is a broken getter: it dies and is revived with growing delays. If the method has
+        a parameter named `limit`, it is told how many items there is room for.
         """
         ...
 
@@ -44,8 +44,8 @@ class SupportsCleanup(Protocol[T_contra]):
     def cleanup(self, items: Sequence[T_contra]) -> None:
         """These items, the very objects that `get` gave, are done with.
 
-        Never called with none, nor again for an item once it has returned. May raise `CleanupError(failed=...)` to say
-        which were not; any exception is tried again, five times in all.
+        Never called with none, nor again for an item once it has returned. May raise `CleanupError(failed=...)` to
+        say which were not; any exception is tried again, five times in all.
         """
         ...
 

@@ -1,4 +1,6 @@
-"""From a verdict to deeds: what was consumed goes to cleanup, what failed goes back, what was not taken is handed on."""
+"""From a verdict to deeds: what was consumed goes to cleanup, what failed goes back, what was not taken is handed
+on.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from .policies import Constant, Exponential
 
 
 class Settling:
-    """Carries out what `judge` says of a chunk. Called by the worker that handled it, or by whoever buries that worker."""
+    """Carries out what `judge` says of a chunk.
+
+    Called by the worker that handled it, or by whoever buries that worker.
+    """
 
     def __init__(
         self,
@@ -66,6 +71,24 @@ class Settling:
                     took=took,
                 )
             )
+
+    def abandon(self, chunks: list[Chunk], tally: Tally) -> list[Any]:
+        """Nobody will ever hear how these ended: count what is in hand as abandoned, and return it.
+
+        What the handler asked past is consumed all the same, and what it never took can go back.
+        """
+        abandoned: list[Any] = []
+        for chunk in chunks:
+            items = chunk.items
+            verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, Ending("died"))
+            if verdict.consumed:
+                self.clean([items[index] for index in verdict.consumed], chunk.lane, tally)
+            if verdict.rest:
+                self.give_back([items[index] for index in verdict.rest], chunk.lane, tally)
+            abandoned += [items[index] for index, _ in verdict.failed]
+        tally.freed += len(abandoned)
+        tally.abandoned += len(abandoned)
+        return abandoned
 
     def clean(self, items: list[Any], lane: Lane, tally: Tally) -> None:
         """These are consumed. A queue without `cleanup` has nothing to be told."""

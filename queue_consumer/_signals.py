@@ -15,8 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def taken(on_signal: Callable[[int], None]) -> Iterator[None]:
     """While inside, signals call `on_signal` with how many came so far; the old handlers are put back afterwards.
 
-    Only the main thread may set handlers, so elsewhere this does nothing. `on_signal` runs in the middle of whatever the main
-    thread is doing, and so must take no lock.
+    Only the main thread may set handlers, so elsewhere this does nothing. `on_signal` runs in the middle of
+    whatever the main thread is doing, and so must take no lock.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,8 +1,8 @@
 """Decide what to do about the dead and the stuck.  Decides; does nothing: no thread, no clock, no queue.
 
-The supervisor looks round the line, notes a `Sighting` of every worker, and passes them with the time to `Watch.look`,
-which answers with orders. Delays grow as 0.1 s times 2 to the n with full jitter, so that a crash loop is never hot
-and a fleet does not revive in step; a worker that had got something done is replaced at once.
+The supervisor looks round the line, notes a `Sighting` of every worker, and passes them with the time to
+`Watch.look`, which answers with orders. Delays grow as 0.1 s times 2 to the n with full jitter, so that a crash
+loop is never hot and a fleet does not revive in step; a worker that had got something done is replaced at once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ class Supervision:
     Attributes:
         polling_time: between two looks round the line; deaths are seen at once, whatever it is.
         stuck_time: busy with one item for so long is stuck. None: 60, and a stuck handler is only said aloud.
-            If set: a process is killed and replaced, a task is cancelled, a thread's place is given to a new thread.
+            If set: a process is killed and replaced, a task is cancelled, a thread's place is given to a new
+            thread.
         stuck_limit: so many may be stuck at once before the consumer gives up; None: `max_handlers`.
-        max_restarts: so many restarts of one worker within `restart_window` before the consumer gives up; None: any.
-        restart_base: the delay of the first restart in a row.
-        restart_limit: the longest delay of a restart.
-        quiet_time: alive for so long, and the next death is a first one again.
-        stall_time: nothing moved for so long though it could is said aloud.
-        recycle_after: a pool process is replaced after so many items; None: never.
-        recycle_memory: a pool process is replaced when its peak memory exceeds so many bytes; None: never.
+        max_restarts: so many restarts of one worker within `restart_window` before the consumer gives up; None:
+        any. restart_base: the delay of the first restart in a row. restart_limit: the longest delay of a restart.
+        quiet_time: alive for so long, and the next death is a first one again. stall_time: nothing moved for so
+        long though it could is said aloud. recycle_after: a pool process is replaced after so many items; None:
+        never. recycle_memory: a pool process is replaced when its peak memory exceeds so many bytes; None: never.
     """
 
     polling_time: float = 1.0
@@ -236,7 +235,8 @@ class Watch:
 
     def _delay(self, restarts: int) -> float:
         # The exponent is bounded, so that a year of restarts cannot overflow.
-        return self._jitter() * min(self.policy.restart_limit, self.policy.restart_base * 2 ** min(restarts, 30))
+        doubled = self.policy.restart_base * float(2 ** min(restarts, 30))
+        return self._jitter() * min(self.policy.restart_limit, doubled)
 
     def _busy(self, sighting: Sighting, memory: Memory, now: float) -> list[Stuck]:
         if sighting.busy is None or sighting.busy != memory.busy:

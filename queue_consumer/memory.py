@@ -354,7 +354,8 @@ class MemoryQueue(Generic[T]):
         """How often this item was delivered, 1 for the first time; of a plain item, while it is held."""
         if isinstance(item, MemoryMessage):
             return item.attempt
-        entry = self._held.get(id(item), NOBODY)
+        with self._lock:
+            entry = self._held.get(id(item), NOBODY)
         if entry is NOBODY:
             raise UsageError(f"this {type(item).__name__} is not held, so its attempt is not known")
         return entry[-1] if type(entry) is Stack else 1
@@ -543,9 +544,7 @@ def message_of(
 ) -> Draft:
     """What these arguments of `put` make."""
     number("put: delay", delay, least=0)
-    message = MemoryMessage(
-        f"memory-{next(serial)}", body, dict(attributes) if attributes else NOTHING, group
-    )
+    message = MemoryMessage(f"memory-{next(serial)}", body, dict(attributes) if attributes else NOTHING, group)
     return Draft(message, delay, deduplication_id)
 
 

@@ -73,9 +73,7 @@ def sentence_of(event: Event) -> str:
                 return ""
             return f"{event.worker} received {which(event.items)} ({seconds(event.took)})"
         case ChunkStarted():
-            return (
-                f"{event.worker} was handed {which(event.items)}, after {seconds(event.on_belt)} on the belt"
-            )
+            return f"{event.worker} was handed {which(event.items)}, after {seconds(event.on_belt)} on the belt"
         case ChunkHandled():
             return handled(event)
         case ItemsCleaned():
@@ -174,9 +172,7 @@ class StatsdObserver:
     def __init__(self, client: StatsdClient, prefix: str = "") -> None:
         for verb in ("increment", "gauge"):
             if not callable(getattr(client, verb, None)):
-                raise TypeError(
-                    f"StatsdObserver: client must have a method {verb}(name, value); got {client!r}"
-                )
+                raise TypeError(f"StatsdObserver: client must have a method {verb}(name, value); got {client!r}")
         self._client = client
         self._prefix = f"{prefix.removesuffix('.')}." if prefix else ""
         self._stuck: set[str] = set()

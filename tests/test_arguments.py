@@ -7,25 +7,29 @@ import functools
 import inspect
 import os
 import pickle
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from support.handlers import Item, follow, read_all
-from support.line_pools import PATIENCE, THREADS, run_to_rest
-from support.line_queues import ScriptedQueue
 
 from queue_consumer import (
     BulkReceived,
+    CallbackFailed,
     ChunkStarted,
     Consumer,
+    ConsumerStarted,
     Exponential,
+    ItemsCleaned,
     MaxItems,
     MemoryQueue,
     Supervision,
     each,
 )
 from queue_consumer.testing import RecordingObserver
+from support.handlers import Item, follow, read_all
+from support.line_pools import FORK, PATIENCE, THREADS, run_to_rest
+from support.line_queues import ScriptedQueue
 
 
 async def asynchronous(items: Any) -> None:
@@ -36,67 +40,84 @@ async def asynchronous(items: Any) -> None:
 def no_arguments() -> None: ...
 
 
+def two_arguments(items: Any, more: Any) -> None: ...
+
+
+def keyword_only(items: Any, *, more: Any) -> None: ...
+
+
+def with_default(items: Any, more: int = 1) -> None:
+    read_all(items)
+
+
+def any_arguments(*args: Any, **kwargs: Any) -> None:
+    read_all(*args)
+
+
+def bury(item: Any, failure: Any) -> None: ...
+
+
 # ---------------------------------------------------------------------------- what is refused
 
-# Each parameter, what is wrong for it, the error, and what the sentence says is allowed.
-WRONG: list[tuple[str, Any, type[Exception], str]] = [
-    *[("max_workers", value, ValueError, "a whole number of at least 1, or None") for value in (0, -1)],
-    *[("max_workers", value, TypeError, "a whole number of at least 1, or None") for value in (2.0, "2", True)],
-    *[("max_handlers", value, ValueError, "a whole number of at least 1, or None") for value in (0, -1)],
-    *[("max_handlers", value, TypeError, "a whole number of at least 1, or None") for value in (2.0, "2", True)],
-    *[("messages_bulk_size", value, ValueError, "a whole number of at least 1") for value in (0, -1)],
-    *[("messages_bulk_size", value, TypeError, "a whole number of at least 1") for value in (None, 1.5, "1", True)],
-    *[
-        ("worker_polling_time", value, ValueError, "a number of seconds of at least 0")
-        for value in (-1, float("nan"), float("inf"))
-    ],
-    *[("worker_polling_time", value, TypeError, "a number of seconds of at least 0") for value in (None, "1", True)],
-    *[("pool_initializer", value, TypeError, "callable without arguments, or None") for value in (7, "init", follow)],
-    *[("with_thread_executor", value, TypeError, "a bool") for value in (None, 1, "yes")],
-    *[("pool", value, ValueError, "one of 'threads', 'processes', 'coroutines', or None") for value in ("thread", 1)],
-    *[("receipt", value, ValueError, "one of 'advance', 'return', 'explicit'") for value in ("auto", 1, True)],
-    ("prefetch", -1, ValueError, "a whole number of at least 0, or None"),
-    *[("prefetch", value, TypeError, "a whole number of at least 0, or None") for value in (1.5, "all", True)],
-    *[("backoff", value, TypeError, "callable with the number of the attempt, or None") for value in (1, no_arguments)],
-    *[("time_limit", value, ValueError, "a number of seconds above 0, or None") for value in (0, -1, float("nan"))],
-    *[("time_limit", value, TypeError, "a number of seconds above 0, or None") for value in ("1", True)],
-    ("max_attempts", 0, ValueError, "a whole number of at least 1, or None"),
-    *[("max_attempts", value, TypeError, "a whole number of at least 1, or None") for value in (1.5, "3", True)],
-    *[
-        ("dead_letter", value, TypeError, "callable with an item and its failure, or None")
-        for value in (7, lambda item: None)
-    ],
-    *[("stop_when", value, TypeError, "callable with Stats, or None") for value in (30, no_arguments)],
-    *[("supervision", value, TypeError, "a Supervision, or None") for value in (60, {"stuck_time": 1})],
-    *[("observers", value, TypeError, "callable with one event") for value in (7, [7], [no_arguments])],
-    ("loop", "loop", TypeError, "an AbstractEventLoop, or None"),
-    ("owns_queue", None, TypeError, "a bool"),
-]
+
+class Wrong(NamedTuple):
+    """Values that a parameter refuses, with what error, and what its sentence says is allowed."""
+
+    name: str
+    values: tuple[Any, ...]
+    error: type[Exception]
+    allowed: str
 
 
-def case(number: int) -> str:
-    name, value, *_ = WRONG[number]
-    return f"{name}={value!r}".split(" at 0x")[0]
+NAN, ENDLESS = float("nan"), float("inf")
+WRONG = (
+    Wrong("max_workers", (0, -1), ValueError, "a whole number of at least 1, or None"),
+    Wrong("max_workers", (2.0, "2", True), TypeError, "a whole number of at least 1, or None"),
+    Wrong("max_handlers", (0, -1), ValueError, "a whole number of at least 1, or None"),
+    Wrong("max_handlers", (2.0, "2", True), TypeError, "a whole number of at least 1, or None"),
+    Wrong("messages_bulk_size", (0, -1), ValueError, "a whole number of at least 1"),
+    Wrong("messages_bulk_size", (None, 1.5, "1", True), TypeError, "a whole number of at least 1"),
+    Wrong("worker_polling_time", (-1, NAN, ENDLESS), ValueError, "a number of seconds of at least 0"),
+    Wrong("worker_polling_time", (None, "1", True), TypeError, "a number of seconds of at least 0"),
+    Wrong("pool_initializer", (7, "init", follow), TypeError, "callable without arguments, or None"),
+    Wrong("with_thread_executor", (None, 1, "yes"), TypeError, "a bool"),
+    Wrong("pool", ("thread", 1), ValueError, "one of 'threads', 'processes', 'coroutines', or None"),
+    Wrong("receipt", ("auto", 1, True), ValueError, "one of 'advance', 'return', 'explicit'"),
+    Wrong("prefetch", (-1,), ValueError, "a whole number of at least 0, or None"),
+    Wrong("prefetch", (1.5, "all", True), TypeError, "a whole number of at least 0, or None"),
+    Wrong("backoff", (1, no_arguments), TypeError, "callable with the number of the attempt, or None"),
+    Wrong("time_limit", (0, -1, NAN), ValueError, "a number of seconds above 0, or None"),
+    Wrong("time_limit", ("1", True), TypeError, "a number of seconds above 0, or None"),
+    Wrong("max_attempts", (0,), ValueError, "a whole number of at least 1, or None"),
+    Wrong("max_attempts", (1.5, "3", True), TypeError, "a whole number of at least 1, or None"),
+    Wrong("dead_letter", (7, follow), TypeError, "callable with an item and its failure, or None"),
+    Wrong("stop_when", (30, no_arguments), TypeError, "callable with Stats, or None"),
+    Wrong("supervision", (60, {"stuck_time": 1}), TypeError, "a Supervision, or None"),
+    Wrong("observers", (7, [7], [no_arguments]), TypeError, "callable with one event"),
+    Wrong("loop", ("loop",), TypeError, "an AbstractEventLoop, or None"),
+    Wrong("owns_queue", (None,), TypeError, "a bool"),
+)
+CASES = [(row, value) for row in WRONG for value in row.values]
 
 
-@pytest.mark.parametrize("number", range(len(WRONG)), ids=case)
-def test_wrong_argument_is_refused(number: int) -> None:
+@pytest.mark.parametrize(
+    ("row", "value"), CASES, ids=[f"{row.name}={value!r}".split(" at 0x")[0] for row, value in CASES]
+)
+def test_wrong_argument_is_refused(row: Wrong, value: Any) -> None:
     """A wrong argument is refused where the consumer is made, by name, with its value and what is allowed."""
-    name, value, error, allowed = WRONG[number]
-    with pytest.raises(error) as caught:
-        Consumer(ScriptedQueue([]), read_all, **{name: value})
+    with pytest.raises(row.error) as caught:
+        Consumer(ScriptedQueue([]), read_all, **{row.name: value})
     sentence = str(caught.value)
-    assert sentence.startswith(name)
-    assert allowed in sentence
-    shown = value[0] if isinstance(value, list) else value
-    assert repr(shown) in sentence
+    assert sentence.startswith(row.name)
+    assert row.allowed in sentence
+    assert repr(value).strip("[]") in sentence
 
 
 def test_every_parameter_is_checked() -> None:
     """No parameter of the constructor is missing in the table of wrong arguments or has a test of its own."""
     elsewhere = {"self", "queue", "handler", "mp_context"}
     parameters = inspect.signature(Consumer.__init__).parameters
-    assert {name for name, *_ in WRONG} == set(parameters) - elsewhere
+    assert {row.name for row in WRONG} == set(parameters) - elsewhere
 
 
 @pytest.mark.parametrize(
@@ -118,7 +139,7 @@ def test_mp_context_without_processes(pool: Any) -> None:
         Consumer(ScriptedQueue([]), handler, pool=pool, mp_context="spawn")
 
 
-@pytest.mark.parametrize(("name", "value"), [("max_attempts", 3), ("dead_letter", lambda item, failure: None)])
+@pytest.mark.parametrize(("name", "value"), [("max_attempts", 3), ("dead_letter", bury)])
 def test_max_attempts_and_dead_letter_go_together(name: str, value: Any) -> None:
     """Attempts with nowhere to go, or a place for dead letters that none reaches, is a mistake."""
     with pytest.raises(ValueError, match="max_attempts and dead_letter go together"):
@@ -128,7 +149,7 @@ def test_max_attempts_and_dead_letter_go_together(name: str, value: Any) -> None
 def test_max_attempts_needs_a_queue_that_counts() -> None:
     """Where the queue does not say how often an item was delivered, attempts cannot be limited."""
     with pytest.raises(ValueError, match=r"max_attempts needs a queue with attempt\(item\)"):
-        Consumer(ScriptedQueue([]), read_all, max_attempts=3, dead_letter=lambda item, failure: None)
+        Consumer(ScriptedQueue([]), read_all, max_attempts=3, dead_letter=bury)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +191,14 @@ async def asynchronous_generator(items: Any) -> AsyncIterator[Any]:
         yield item
 
 
+def calls_generator(items: Any) -> object:
+    return generator(items)
+
+
+def calls_asynchronous(items: Any) -> object:
+    return asynchronous(items)
+
+
 class Generating:
     def __call__(self, items: Iterator[Any]) -> Iterator[Any]:
         yield from items
@@ -187,8 +216,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "method that is one": (Generating().method, "must not be a generator function"),
     "partial of one": (functools.partial(generator), "must not be a generator function"),
     "no argument": (no_arguments, "handler must take one argument, an iterator of items"),
-    "two arguments": (lambda items, more: None, "handler must take one argument"),
-    "keyword-only argument": (lambda items, *, more: None, "handler must take one argument"),
+    "two arguments": (two_arguments, "handler must take one argument"),
+    "keyword-only argument": (keyword_only, "handler must take one argument"),
     "class that takes none": (object, "handler must take one argument"),
 }
 
@@ -196,7 +225,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("handler", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_handler_that_cannot_work_is_refused(handler: Any, sentence: str) -> None:
     """What would never run, or cannot be called, is refused where the consumer is made, with what to do."""
-    with pytest.raises(TypeError, match="^handler ") as caught:
+    with pytest.raises(TypeError, match=r"^handler ") as caught:
         Consumer(ScriptedQueue([]), handler)
     assert sentence in str(caught.value)
 
@@ -215,13 +244,13 @@ class Handling:
 
 ACCEPTED: dict[str, Any] = {
     "function": read_all,
-    "lambda": lambda items: read_all(items),
+    "lambda": lambda items: read_all(items),  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     "object": Handling(),
     "method": Handling().method,
     "class method": Handling.of_class,
     "partial": functools.partial(read_all),
-    "with defaults": lambda items, more=1: read_all(items),
-    "of any arguments": lambda *args, **kwargs: read_all(*args),
+    "with defaults": with_default,
+    "of any arguments": any_arguments,
     "built-in": list,
     "each": each(str),
 }
@@ -237,11 +266,11 @@ def test_anything_that_takes_an_iterator_is_a_handler(handler: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda items: generator(items), lambda items: asynchronous(items)], ids=["generator", "awaitable"]
+    "make",
+    [calls_generator, calls_asynchronous],
+    ids=["generator", "awaitable"],
 )
-def test_handler_that_turns_out_to_run_nothing(
-    make: Callable[[Any], object], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_handler_that_turns_out_to_run_nothing(make: Callable[[Any], object], caplog: pytest.LogCaptureFixture) -> None:
     """A handler that returns a generator or an awaitable fails its chunk, with a sentence that says what to do."""
     queue = ScriptedQueue([[Item("1"), Item("2")]])
     report = run_to_rest(THREADS.consumer(queue, make, messages_bulk_size=2))
@@ -251,7 +280,9 @@ def test_handler_that_turns_out_to_run_nothing(
     assert "loop over the items instead of yielding" in caplog.text
 
 
-@pytest.mark.parametrize("options", [{"pool": "threads"}, {"pool": "processes"}, {"with_thread_executor": False}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"pool": "threads"}, {"pool": "processes"}, {"with_thread_executor": False}], ids=str
+)
 def test_async_handler_in_another_pool(options: dict[str, Any]) -> None:
     """An `async def` runs in coroutines and nowhere else; asking for another pool is a mistake."""
     with pytest.raises(ValueError, match="pool must be 'coroutines' for an async handler"):
@@ -270,7 +301,9 @@ class AsynchronousObject:
 
 
 @pytest.mark.parametrize(
-    "handler", [asynchronous, AsynchronousObject(), functools.partial(asynchronous)], ids=["function", "object", "partial"]
+    "handler",
+    [asynchronous, AsynchronousObject(), functools.partial(asynchronous)],
+    ids=["function", "object", "partial"],
 )
 def test_async_handler_is_recognised(handler: Any) -> None:
     """An `async def`, an object whose call is one, or a partial of one runs in coroutines without being asked to."""
@@ -343,11 +376,13 @@ def test_receipt_of_the_handler_is_checked() -> None:
 @pytest.mark.parametrize("name", ["handler", "pool_initializer"])
 def test_what_a_child_cannot_import_is_refused(name: str, method: str) -> None:
     """A lambda or a closure cannot be sent to a child; that is said where the consumer is made, and by whose name."""
-    options: dict[str, Any] = {"handler": read_all, "pool_initializer": None}
-    options[name] = (lambda items: None) if name == "handler" else (lambda: None)
+
+    def closure(*items: Any) -> None: ...
+
+    options: dict[str, Any] = {"handler": read_all, "pool_initializer": None, name: closure}
     with pytest.raises(TypeError, match=f"^{name} must be importable by a child process") as caught:
         Consumer(ScriptedQueue([]), pool="processes", mp_context=method, **options)
-    assert "lambda" in str(caught.value)
+    assert "closure" in str(caught.value)
     assert isinstance(caught.value.__cause__, (pickle.PicklingError, AttributeError))
 
 
@@ -355,11 +390,7 @@ def test_fork_takes_what_cannot_be_sent() -> None:
     """With `fork` a child has everything its parent has: a closure is as good as any handler."""
     told: list[str] = []
     queue = ScriptedQueue([[Item("1"), Item("2")]])
-    with Consumer(
-        queue, lambda items: [told.append(item.name) for item in items], 1, 1, 2, pool="processes", mp_context="fork"
-    ) as consumer:
-        assert consumer.wait_idle(PATIENCE)
-    report = consumer.shutdown()
+    report = run_to_rest(FORK.consumer(queue, lambda items: told.extend(item.name for item in items)))
     queue.reconcile(report)
     assert report.stats.cleaned == 2
     assert told == []  # what it told stayed in the child
@@ -369,7 +400,7 @@ def test_fork_takes_what_cannot_be_sent() -> None:
 
 
 def test_first_eight_parameters_never_change() -> None:
-    """The predecessor's eight parameters have their names, their order and their defaults; all others are named only."""
+    """The predecessor's eight parameters keep names, order and defaults; all others go by name only."""
     parameters = list(inspect.signature(Consumer.__init__).parameters.values())[1:]
     assert [(parameter.name, parameter.default) for parameter in parameters[:8]] == [
         ("queue", inspect.Parameter.empty),
@@ -415,8 +446,8 @@ def test_with_thread_executor(with_threads: bool) -> None:
     queue = ScriptedQueue([])
     with Consumer(queue, read_all, 1, 1, 1, 0, None, with_threads, observers=[events]):
         pass
-    [started] = [event for event in events.events if type(event).__name__ == "ConsumerStarted"]
-    assert started.pool == ("threads" if with_threads else "processes")  # type: ignore[attr-defined]
+    [started] = events.of(ConsumerStarted)
+    assert started.pool == ("threads" if with_threads else "processes")
 
 
 def test_pool_wins_over_with_thread_executor() -> None:
@@ -424,18 +455,19 @@ def test_pool_wins_over_with_thread_executor() -> None:
     events = RecordingObserver()
     with Consumer(ScriptedQueue([]), read_all, with_thread_executor=False, pool="threads", observers=[events]):
         pass
-    [started] = [event for event in events.events if type(event).__name__ == "ConsumerStarted"]
-    assert started.pool == "threads"  # type: ignore[attr-defined]
+    [started] = events.of(ConsumerStarted)
+    assert started.pool == "threads"
 
 
 def test_workers_default_to_the_cpus_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """`max_workers` and `max_handlers` default to the CPUs this process may use, read when the consumer is made."""
     events = RecordingObserver()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    allowed: Callable[[int], set[int]] = lambda pid: {0, 1, 2}  # noqa: E731
+    monkeypatch.setattr(os, "sched_getaffinity", allowed, raising=False)
     with Consumer(ScriptedQueue([]), read_all, observers=[events]):
         pass
-    [started] = [event for event in events.events if type(event).__name__ == "ConsumerStarted"]
-    assert (started.getters, started.handlers) == (3, 3)  # type: ignore[attr-defined]
+    [started] = events.of(ConsumerStarted)
+    assert (started.getters, started.handlers) == (3, 3)
 
 
 # ---------------------------------------------------------------------------- what the others mean
@@ -443,8 +475,6 @@ def test_workers_default_to_the_cpus_of_the_moment(monkeypatch: pytest.MonkeyPat
 
 def test_pool_initializer_runs_once_in_each_worker() -> None:
     """`pool_initializer` is called once for each pool worker, before it handles anything, and in no getter."""
-    import threading
-
     names: list[str] = []
     queue = ScriptedQueue([[Item("1")]])
     consumer = THREADS.consumer(
@@ -459,30 +489,16 @@ def test_pool_initializer_runs_once_in_each_worker() -> None:
     assert all("handler" in name for name in names)
 
 
-def test_worker_polling_time_pauses_after_every_get() -> None:
-    """A getter sleeps `worker_polling_time` after each `get`, whether it brought something or not."""
-    queue = ScriptedQueue([[Item("1")], [Item("2")], [], [Item("3")]])
+@pytest.mark.parametrize("first", [[Item("1")], []], ids=["something", "nothing"])
+def test_worker_polling_time_pauses_after_every_get(first: list[Item]) -> None:
+    """A getter sleeps `worker_polling_time` after each `get`, whether it brought something or not; `stop` wakes it."""
+    queue = ScriptedQueue([first, [Item("2")]])
     events = RecordingObserver()
-    paused: list[float] = []
-
-    class Counting(Consumer[Any]):
-        def _hire_getter(self, name: str) -> Any:
-            getter = super()._hire_getter(name)
-            sleep = getter._sleep
-
-            def noted(seconds: float | None) -> None:
-                paused.append(seconds or 0)
-                sleep(0.001)
-
-            getter._sleep = noted  # type: ignore[method-assign]
-            return getter
-
-    with Counting(queue, read_all, 1, 1, 1, 7.5, observers=[events]) as consumer:
-        events.wait_for(BulkReceived, count=5)
-        assert consumer.wait_idle(PATIENCE)
-    queue.reconcile(consumer.shutdown())
-    assert set(paused) == {7.5}
-    assert len(paused) >= 5
+    with Consumer(queue, read_all, 1, 1, 1, 3600, observers=[events]):
+        events.wait_for(ItemsCleaned if first else BulkReceived)
+    assert len(events.of(BulkReceived)) == 1
+    assert len(queue.script) == 1
+    assert queue.cleaned == ([first] if first else [])
 
 
 def test_prefetch_of_none_waits_on_no_belt() -> None:
@@ -490,7 +506,7 @@ def test_prefetch_of_none_waits_on_no_belt() -> None:
     limits: list[int] = []
 
     class Limited(ScriptedQueue):
-        def get(self, limit: int = 0) -> Any:  # type: ignore[override]
+        def get(self, limit: int = 0) -> Any:
             limits.append(limit)
             return super().get()
 
@@ -514,12 +530,12 @@ def test_backoff_that_gives_nonsense(wrong: Any) -> None:
     queue.reconcile(run_to_rest(THREADS.consumer(queue, follow, backoff=backoff, observers=[events])))
     [(_, delay)] = queue.released
     assert delay == 1
-    [failed] = [event for event in events.events if type(event).__name__ == "CallbackFailed"]
-    assert failed.callback == "backoff"  # type: ignore[attr-defined]
+    [failed] = events.of(CallbackFailed)
+    assert failed.callback == "backoff"
 
 
 def test_backoff_by_attempt() -> None:
-    """The back-off is asked with how often the item was delivered; without one it is exponential, where that is known."""
+    """The back-off is told how often the item was delivered; where none is given it is exponential."""
 
     class Counting(ScriptedQueue):
         def attempt(self, item: Item) -> int:
@@ -560,7 +576,7 @@ def test_attempt_that_raises_counts_as_the_first() -> None:
 
     queue.reconcile(run_to_rest(THREADS.consumer(queue, follow, backoff=backoff, observers=[events])))
     assert (asked, [delay for _, delay in queue.released]) == ([1], [4])
-    assert "queue.attempt" in str([event for event in events.events if type(event).__name__ == "CallbackFailed"])
+    assert "queue.attempt" in str(events.of(CallbackFailed))
 
 
 def test_stop_when() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.handlers import Odd, Unspeakable
 
 from queue_consumer import Drop, Failed, Failure, Feed, Receipts, Retry
 from queue_consumer._chunk import (
@@ -25,6 +24,7 @@ from queue_consumer._chunk import (
     raised,
     returned,
 )
+from support.handlers import Odd, Unspeakable
 
 SIZES = (1, 2, 3, 10, 42)
 WHY = Failure("Failing", "as told")
@@ -41,47 +41,77 @@ EXPLICIT: tuple[Receipt, ...] = ("explicit",)
 SILENT: tuple[Receipt, ...] = ("advance", "return")  # where the handler itself says nothing of single items
 
 
-class Row(NamedTuple):
-    """One row of the table. `fates`: of a chunk of n, of which k were taken, a letter for each item:
+Fates: TypeAlias = Callable[[int, int], str]
+"""Of a chunk of n, of which k were taken, a letter for each item:
 
-    c consumed · d dropped · f failed · r to be retried · "." not taken, and so another handler's
-    """
+c consumed · d dropped · f failed · r to be retried · "." not taken, and so another handler's
+"""
+
+
+def whole(letter: str) -> Fates:
+    return lambda n, k: letter * n
+
+
+def first(letter: str) -> Fates:
+    return lambda n, k: letter + "." * (n - 1)
+
+
+def taken(letter: str) -> Fates:
+    return lambda n, k: letter * k + "." * (n - k)
+
+
+def held(letter: str, before: str = "c") -> Fates:
+    return lambda n, k: before * (k - 1) + letter + "." * (n - k)
+
+
+def only_of_one(letter: str, otherwise: str) -> Fates:
+    return lambda n, k: letter if n == 1 else otherwise * n
+
+
+class Row(NamedTuple):
+    """One row. `reached`: "none" was taken, "some" (any number), "all", or it was asked past the "end"."""
 
     rule: str
     receipts: tuple[Receipt, ...]
     ending: Ending
-    taken: str  # "none", "some" (each number from 1 to n) or "all"
-    exhausted: bool
-    fates: Callable[[int, int], str]
+    reached: str
+    fates: Fates
+
+    @property
+    def exhausted(self) -> bool:
+        return self.reached == "end"
+
+    def numbers_taken(self, size: int) -> list[int]:
+        return {"none": [0], "some": list(range(1, size + 1))}.get(self.reached, [size])
 
 
 TABLE = (
-    Row("returned after reading all", SILENT, RETURNED, "all", True, lambda n, k: "c" * n),
-    Row("returned with the last item, not having asked again", SILENT, RETURNED, "all", False, lambda n, k: "c" * n),
-    Row("returned early", SILENT, RETURNED, "some", False, lambda n, k: "c" * k + "." * (n - k)),
-    Row("returned without taking any", SILENT, RETURNED, "none", False, lambda n, k: "." * n),
-    Row("raised while holding an item", ADVANCE, RAISED, "some", False, lambda n, k: "c" * (k - 1) + "f" + "." * (n - k)),
-    Row("raised before taking any", RECEIPTS, RAISED, "none", False, lambda n, k: "f" + "." * (n - 1)),
-    Row("raised after asking past the end", SILENT, RAISED, "all", True, lambda n, k: "f" * n),
-    Row("its process died while holding an item", ADVANCE, DIED, "some", False, lambda n, k: "c" * (k - 1) + "f" + "." * (n - k)),
-    Row("its process died before taking any", RECEIPTS, DIED, "none", False, lambda n, k: "f" + "." * (n - 1)),
-    Row("its process died after asking past the end", SILENT, DIED, "all", True, lambda n, k: "f" * n),
-    Row("Retry while holding an item", ADVANCE, RETRY, "some", False, lambda n, k: "c" * (k - 1) + "r" + "." * (n - k)),
-    Row("Retry before taking any", RECEIPTS, RETRY, "none", False, lambda n, k: "r" + "." * (n - 1)),
-    Row("Retry after asking past the end", SILENT, RETRY, "all", True, lambda n, k: "r" * n),
-    Row("Drop while holding an item", ADVANCE, DROP, "some", False, lambda n, k: "c" * (k - 1) + "d" + "." * (n - k)),
-    Row("Drop before taking any", RECEIPTS, DROP, "none", False, lambda n, k: "f" + "." * (n - 1)),
-    Row("Drop after asking past the end", SILENT, DROP, "all", True, lambda n, k: "d" if n == 1 else "f" * n),
-    Row("returned a generator or an awaitable", RECEIPTS, REFUSED, "none", False, lambda n, k: "f" * n),
-    Row("return: raised while holding an item", RETURN, RAISED, "some", False, lambda n, k: "f" * k + "." * (n - k)),
-    Row("return: its process died while holding an item", RETURN, DIED, "some", False, lambda n, k: "f" * k + "." * (n - k)),
-    Row("return: Retry while holding an item", RETURN, RETRY, "some", False, lambda n, k: "r" * k + "." * (n - k)),
-    Row("return: Drop while holding an item", RETURN, DROP, "some", False, lambda n, k: "r" * (k - 1) + "d" + "." * (n - k)),
-    Row("explicit: returned, having said nothing", EXPLICIT, RETURNED, "some", False, lambda n, k: "f" * k + "." * (n - k)),
-    Row("explicit: returned, having read all and said nothing", EXPLICIT, RETURNED, "all", True, lambda n, k: "f" * n),
-    Row("explicit: raised, having said nothing", EXPLICIT, RAISED, "some", False, lambda n, k: "f" * k + "." * (n - k)),
-    Row("explicit: died, having said nothing", EXPLICIT, DIED, "some", False, lambda n, k: "f" * k + "." * (n - k)),
-)  # fmt: skip
+    Row("returned after reading all", SILENT, RETURNED, "end", whole("c")),
+    Row("returned with the last item, not having asked again", SILENT, RETURNED, "all", whole("c")),
+    Row("returned early", SILENT, RETURNED, "some", taken("c")),
+    Row("returned without taking any", RECEIPTS, RETURNED, "none", whole(".")),
+    Row("raised while holding an item", ADVANCE, RAISED, "some", held("f")),
+    Row("raised before taking any", RECEIPTS, RAISED, "none", first("f")),
+    Row("raised after asking past the end", RECEIPTS, RAISED, "end", whole("f")),
+    Row("its process died while holding an item", ADVANCE, DIED, "some", held("f")),
+    Row("its process died before taking any", RECEIPTS, DIED, "none", first("f")),
+    Row("its process died after asking past the end", RECEIPTS, DIED, "end", whole("f")),
+    Row("Retry while holding an item", ADVANCE, RETRY, "some", held("r")),
+    Row("Retry before taking any", RECEIPTS, RETRY, "none", first("r")),
+    Row("Retry after asking past the end", SILENT, RETRY, "end", whole("r")),
+    Row("Drop while holding an item", ADVANCE, DROP, "some", held("d")),
+    Row("Drop before taking any", RECEIPTS, DROP, "none", first("f")),
+    Row("Drop after asking past the end", SILENT, DROP, "end", only_of_one("d", otherwise="f")),
+    Row("returned a generator or an awaitable", RECEIPTS, REFUSED, "none", whole("f")),
+    Row("return: raised while holding an item", RETURN, RAISED, "some", taken("f")),
+    Row("return: its process died while holding an item", RETURN, DIED, "some", taken("f")),
+    Row("return: Retry while holding an item", RETURN, RETRY, "some", taken("r")),
+    Row("return: Drop while holding an item", RETURN, DROP, "some", held("d", before="r")),
+    Row("explicit: returned, having said nothing", EXPLICIT, RETURNED, "some", taken("f")),
+    Row("explicit: returned, having read all and said nothing", EXPLICIT, RETURNED, "end", whole("f")),
+    Row("explicit: raised, having said nothing", EXPLICIT, RAISED, "some", taken("f")),
+    Row("explicit: its process died, having said nothing", EXPLICIT, DIED, "some", taken("f")),
+)
 
 
 def letters(verdict: Verdict, size: int) -> str:
@@ -98,18 +128,14 @@ def letters(verdict: Verdict, size: int) -> str:
     return "".join(letter or "?" for letter in fates)
 
 
-def numbers_taken(row: Row, size: int) -> list[int]:
-    return {"none": [0], "some": list(range(1, size + 1)), "all": [size]}[row.taken]
-
-
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.rule)
 def test_receipt_table(row: Row) -> None:
     """Each row of the receipt table holds for chunks of every size, and however many items were taken."""
     for receipt in row.receipts:
         for size in SIZES:
-            for taken in numbers_taken(row, size):
-                verdict = judge(receipt, size, taken, row.exhausted, row.ending)
-                assert letters(verdict, size) == row.fates(size, taken), (receipt, size, taken)
+            for count in row.numbers_taken(size):
+                verdict = judge(receipt, size, count, row.exhausted, row.ending)
+                assert letters(verdict, size) == row.fates(size, count), (receipt, size, count)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.rule)
@@ -117,24 +143,36 @@ def test_passed_only_if_it_returned_and_left_something(row: Row) -> None:
     """Only what a handler left lying when it returned counts as passed over; after a failure it was not shown."""
     for receipt in row.receipts:
         for size in SIZES:
-            for taken in numbers_taken(row, size):
-                verdict = judge(receipt, size, taken, row.exhausted, row.ending)
-                assert verdict.passed == (row.ending.how == "returned" and taken < size)
+            for count in row.numbers_taken(size):
+                verdict = judge(receipt, size, count, row.exhausted, row.ending)
+                assert verdict.passed == (row.ending.how == "returned" and count < size)
+
+
+def test_unopened_chunk_fails_the_item_that_cannot_be_opened() -> None:
+    """A call that was never made, for an item that cannot be sent, fails that one; the others are handed on."""
+    fate = Fate("failed", None, WHY)
+    for receipt in RECEIPTS:
+        for size in SIZES:
+            for bad in {0, size // 2, size - 1}:
+                verdict = judge(receipt, size, 0, False, Ending("unopened", WHY, None, {bad: fate}))
+                assert letters(verdict, size) == "." * bad + "f" + "." * (size - bad - 1)
 
 
 def test_table_has_a_row_for_every_ending() -> None:
-    """Nothing a handler call can come to is left out of the table."""
-    hows = {how for how in get_args(Ending.__dataclass_fields__["how"].type) or ("returned", "raised", "died", "refused")}
-    assert {row.ending.how for row in TABLE} == hows
+    """Nothing that a handler call can come to is left out of the table, for any receipt."""
+    hows = set(get_args(get_type_hints(Ending)["how"]))
+    assert {row.ending.how for row in TABLE} == hows - {"unopened"}
     for receipt in RECEIPTS:
-        assert {row.taken for row in TABLE if receipt in row.receipts} == {"none", "some", "all"}
+        for how in ("returned", "raised", "died"):
+            rows = [row for row in TABLE if receipt in row.receipts and row.ending.how == how]
+            assert {row.reached for row in rows} >= {"none", "some", "end"}, (receipt, how)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_retry_keeps_its_delay(size: int) -> None:
     """`Retry(delay)` is passed on with its delay and without a failure: it is no error."""
-    for taken in range(size + 1):
-        verdict = judge("advance", size, taken, False, RETRY)
+    for count in range(size + 1):
+        verdict = judge("advance", size, count, False, RETRY)
         assert [fate for _, fate in verdict.failed] == [Fate("failed", 7, None)]
     if size > 1:
         verdict = judge("advance", size, size, True, RETRY)
@@ -143,8 +181,8 @@ def test_retry_keeps_its_delay(size: int) -> None:
 
 def test_drop_that_speaks_of_no_item_says_so() -> None:
     """A `Drop` before any item, or after the end, is a failure with a sentence, not a silent retry for ever."""
-    for taken, exhausted in ((0, False), (10, True)):
-        for _, fate in judge("advance", 10, taken, exhausted, DROP).failed:
+    for count, exhausted in ((0, False), (10, True)):
+        for _, fate in judge("advance", 10, count, exhausted, DROP).failed:
             assert fate.failure is not None
             assert "Drop" in str(fate.failure)
 
@@ -164,20 +202,20 @@ def calls(draw: st.DrawFn) -> tuple[Receipt, int, int, bool, Ending]:
     """How a call may have gone: any receipt, any size, any position, any ending."""
     receipt = draw(st.sampled_from(RECEIPTS))
     size = draw(st.integers(1, 50))
-    taken = draw(st.integers(0, size))
-    exhausted = draw(st.booleans()) if taken else False
+    count = draw(st.integers(0, size))
+    exhausted = draw(st.booleans()) if count else False
     how = draw(st.sampled_from(["returned", "raised", "died", "refused"]))
-    decided = draw(st.dictionaries(st.integers(0, taken - 1), FATES)) if taken else {}
+    decided = draw(st.dictionaries(st.integers(0, count - 1), FATES)) if count else {}
     signal = draw(st.sampled_from([None, Fate("failed", 7), Fate("dropped")])) if how == "raised" else None
     failure = WHY if how != "returned" and signal is None else None
-    return receipt, size, taken, exhausted, Ending(how, failure, signal, decided)  # type: ignore[arg-type]
+    return receipt, size, count, exhausted, Ending(how, failure, signal, decided)  # type: ignore[arg-type]
 
 
 @given(calls())
 def test_every_item_has_exactly_one_fate(call: tuple[Receipt, int, int, bool, Ending]) -> None:
     """Consumed, dropped, failed and rest share out all positions: none twice, none forgotten, each in order."""
-    receipt, size, taken, exhausted, ending = call
-    verdict = judge(receipt, size, taken, exhausted, ending)
+    receipt, size, count, exhausted, ending = call
+    verdict = judge(receipt, size, count, exhausted, ending)
     failed = [index for index, _ in verdict.failed]
     parts = (verdict.consumed, verdict.dropped, failed, verdict.rest)
     assert sorted(index for part in parts for index in part) == list(range(size))
@@ -187,26 +225,26 @@ def test_every_item_has_exactly_one_fate(call: tuple[Receipt, int, int, bool, En
 @given(calls())
 def test_only_what_was_taken_is_cleaned_up(call: tuple[Receipt, int, int, bool, Ending]) -> None:
     """An item that no handler saw is never consumed and never dropped."""
-    receipt, size, taken, exhausted, ending = call
-    verdict = judge(receipt, size, taken, exhausted, ending)
-    assert all(index < taken for index in (*verdict.consumed, *verdict.dropped))
+    receipt, size, count, exhausted, ending = call
+    verdict = judge(receipt, size, count, exhausted, ending)
+    assert all(index < count for index in (*verdict.consumed, *verdict.dropped))
 
 
 @given(calls())
 def test_nothing_is_consumed_after_a_raise_past_the_end(call: tuple[Receipt, int, int, bool, Ending]) -> None:
     """Once the end was asked for, a raise or a death proves nothing: only what was acknowledged is consumed."""
-    receipt, size, taken, _, ending = call
+    receipt, size, count, _, ending = call
     if ending.how not in ("raised", "died"):
         return
-    verdict = judge(receipt, size, taken, True, ending)
+    verdict = judge(receipt, size, count, True, ending)
     assert all(ending.decided.get(index) is CONSUMED for index in verdict.consumed)
 
 
 @given(calls())
 def test_what_the_handler_decided_stands(call: tuple[Receipt, int, int, bool, Ending]) -> None:
     """What was said of an item while it was held is not changed by how the call ended."""
-    receipt, size, taken, exhausted, ending = call
-    verdict = judge(receipt, size, taken, exhausted, ending)
+    receipt, size, count, exhausted, ending = call
+    verdict = judge(receipt, size, count, exhausted, ending)
     failed = dict(verdict.failed)
     for index, fate in ending.decided.items():
         match fate.name:
@@ -221,10 +259,10 @@ def test_what_the_handler_decided_stands(call: tuple[Receipt, int, int, bool, En
 @given(calls())
 def test_the_unseen_are_not_punished(call: tuple[Receipt, int, int, bool, Ending]) -> None:
     """What stood behind a failed item is handed on; only the first of a chunk can fail without being taken."""
-    receipt, size, taken, exhausted, ending = call
-    verdict = judge(receipt, size, taken, exhausted, ending)
+    receipt, size, count, exhausted, ending = call
+    verdict = judge(receipt, size, count, exhausted, ending)
     if ending.how != "refused":
-        first_unseen = taken if taken or ending.how == "returned" else 1
+        first_unseen = count if count or ending.how == "returned" else 1
         assert verdict.rest == list(range(first_unseen, size))
 
 

@@ -9,6 +9,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from queue_consumer import (
+    CallbackFailed,
+    ChunkHandled,
+    Constant,
+    ConsumerStopped,
+    Event,
+    MemoryQueue,
+    WorkerDied,
+    each,
+)
+from queue_consumer.testing import RecordingObserver
 from support.handlers import (
     SHARED,
     Deadly,
@@ -36,17 +48,6 @@ from support.line_pools import (
 )
 from support.line_queues import ScriptedQueue
 
-from queue_consumer import (
-    CallbackFailed,
-    ChunkHandled,
-    ConsumerStopped,
-    Event,
-    MemoryQueue,
-    WorkerDied,
-    each,
-)
-from queue_consumer.testing import RecordingObserver
-
 DEEDS = ("raise", "exit", "interrupt", "raise odd", "raise unspeakable", "raise stubborn", "raise shared")
 
 
@@ -55,7 +56,7 @@ DEEDS = ("raise", "exit", "interrupt", "raise odd", "raise unspeakable", "raise 
 
 @every_pool
 def test_whatever_is_raised_costs_one_item(pool: PoolKind) -> None:
-    """SystemExit, KeyboardInterrupt, exceptions of any make: the item held fails, its neighbours are done, no worker dies."""
+    """SystemExit, KeyboardInterrupt, exceptions of any make: the item held fails, and no worker dies of it."""
     bulks = [[Item(f"{deed} {index}", deed if index == 2 else "") for index in range(5)] for deed in DEEDS * 3]
     queue = ScriptedQueue(bulks)
     events = RecordingObserver()
@@ -161,7 +162,13 @@ def caused(cause: BaseException) -> BaseException:
 def test_exception_is_not_touched(pool: PoolKind, make: Callable[[], BaseException]) -> None:
     """An exception that a handler raised keeps its arguments, its notes, its cause: nothing is smuggled into it."""
     error = make()
-    before = (error.args, error.__cause__, error.__context__, dict(vars(error)), getattr(error, "__notes__", None))
+    before = (
+        error.args,
+        error.__cause__,
+        error.__context__,
+        dict(vars(error)),
+        getattr(error, "__notes__", None),
+    )
 
     def handler(items: Iterator[Any]) -> None:
         next(items)
@@ -169,7 +176,13 @@ def test_exception_is_not_touched(pool: PoolKind, make: Callable[[], BaseExcepti
 
     queue = ScriptedQueue([[Item("1"), Item("2")], [Item("3")]])
     queue.reconcile(run_to_rest(pool.consumer(queue, handler, messages_bulk_size=2)))
-    after = (error.args, error.__cause__, error.__context__, dict(vars(error)), getattr(error, "__notes__", None))
+    after = (
+        error.args,
+        error.__cause__,
+        error.__context__,
+        dict(vars(error)),
+        getattr(error, "__notes__", None),
+    )
     assert after == before
     assert all(one is other for one, other in zip(error.args, before[0], strict=True))
 
@@ -199,9 +212,14 @@ def test_exception_in_flight_is_not_replaced() -> None:
     """Leaving `with` by an exception lets that one through, whatever the consumer has to say."""
     queue = ScriptedQueue([[Item("1")]])
     consumer = THREADS.consumer(queue, read_all)
-    with pytest.raises(Failing, match="the caller's own"), consumer:
-        assert consumer.wait_idle(PATIENCE)
-        raise Failing("the caller's own")
+
+    def leave() -> None:
+        with consumer:
+            assert consumer.wait_idle(PATIENCE)
+            raise Failing("the caller's own")
+
+    with pytest.raises(Failing, match="the caller's own"):
+        leave()
     queue.reconcile(consumer.shutdown())
 
 
@@ -310,9 +328,7 @@ class Raising:
 
 @pytest.mark.parametrize("error", [Failing("mute me"), SystemExit(1), KeyboardInterrupt()], ids=repr)
 @most_pools
-def test_observer_that_raises_is_muted(
-    pool: PoolKind, error: BaseException, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_observer_that_raises_is_muted(pool: PoolKind, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     """An observer that raises is logged once and not told again; the others are, and the line is not hurt."""
     raising, events = Raising(None, error), RecordingObserver()
     queue = ScriptedQueue([[Item("1"), Item("2", "raise"), Item("3")] for _ in range(5)])
@@ -363,7 +379,7 @@ def test_failing_items_come_back_until_they_are_done() -> None:
                 raise Failing(number)
 
     queue = MemoryQueue(range(100), journal=True)
-    consumer = THREADS.consumer(queue, handler, max_handlers=1, messages_bulk_size=10, backoff=lambda attempt: 0)
+    consumer = THREADS.consumer(queue, handler, max_handlers=1, messages_bulk_size=10, backoff=Constant(0))
     report = run_to_rest(consumer)
     assert tries == {number: number % 4 + 1 for number in range(100)}
     assert (report.stats.cleaned, report.stats.failed) == (100, report.stats.released)

@@ -6,12 +6,13 @@ import asyncio
 import functools
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
 from queue_consumer import Consumer, Drop, MemoryQueue, Receipts, Retry, UsageError, each
 from queue_consumer._chunk import Chunk, Fate
+from queue_consumer.handlers import Each, EachAsync
 from support import each_handlers
 
 
@@ -76,9 +77,7 @@ FAILURES: list[tuple[Callable[[Any], Any], str, str]] = [
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize(("function", "kind", "message"), FAILURES)
-def test_failure_of_an_item(
-    function: Callable[[Any], Any], kind: str, message: str, asynchronous: bool
-) -> None:
+def test_failure_of_an_item(function: Callable[[Any], Any], kind: str, message: str, asynchronous: bool) -> None:
     """`False` and exceptions fail the item, with a reason that can be shown."""
     if asynchronous and kind == "StopIteration":
         kind, message = "RuntimeError", "coroutine raised StopIteration"  # what Python makes of it
@@ -170,9 +169,7 @@ class Generators:
 @pytest.mark.parametrize("function", [generator, async_generator, Generators()])
 def test_generator_functions_are_refused(function: Any) -> None:
     """Nothing of a generator function would ever run; that is said when the handler is made."""
-    with pytest.raises(
-        TypeError, match="is a generator function, so calling it runs nothing of it: do the work in it"
-    ):
+    with pytest.raises(TypeError, match="is a generator function, so calling it runs nothing of it: do the work in it"):
         each(function)
 
 
@@ -282,6 +279,16 @@ def test_handler_wants_its_receipts(function: Callable[[Any], Any]) -> None:
     not_receipts: Any = iter([1])
     with pytest.raises(UsageError, match="needs receipt='explicit'"):
         finish(each(function)(not_receipts))
+
+
+def test_types_of_handlers_are_known() -> None:
+    """A handler knows the type of its items, and whether it is asynchronous, for type checkers too."""
+
+    async def awaited(item: str) -> bool:
+        return True
+
+    assert_type(each(each_handlers.plain), Each[int])
+    assert_type(each(awaited), EachAsync[str])
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

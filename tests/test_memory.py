@@ -9,7 +9,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from hypothesis import settings
@@ -103,9 +103,7 @@ def test_a_queue_of_plain_items_takes_messages_too() -> None:
     assert [queue.identity(item) for item in queue.get()] == [None, id]
 
 
-@pytest.mark.parametrize(
-    ("limit", "sizes"), [(None, [4, 4, 2]), (3, [3, 3, 3, 1]), (100, [4, 4, 2]), (1, [1] * 10)]
-)
+@pytest.mark.parametrize(("limit", "sizes"), [(None, [4, 4, 2]), (3, [3, 3, 3, 1]), (100, [4, 4, 2]), (1, [1] * 10)])
 def test_get_gives_a_bulk_or_its_limit(limit: int | None, sizes: list[int]) -> None:
     """No more than `bulk`, no more than `limit`, and less where there is less."""
     queue = MemoryQueue(range(10), bulk=4, wait=0)
@@ -491,6 +489,14 @@ def test_it_is_a_queue() -> None:
     assert isinstance(MemoryQueue(), Queue)
 
 
+def test_types_of_items_are_known() -> None:
+    """Plain items keep their type, and what is put is a message, for type checkers too."""
+    assert_type(MemoryQueue(range(3)), MemoryQueue[int])
+    assert_type(MemoryQueue(range(3)).get(), list[int])
+    assert_type(MemoryQueue(), MemoryQueue[MemoryMessage])
+    assert_type(MemoryQueue[str]([]), MemoryQueue[str])
+
+
 # Many threads, and whole lines.
 
 
@@ -643,9 +649,7 @@ class Model(RuleBasedStateMachine):
         assert stats["waiting"] + stats["delayed"] == self.waiting.total() + len(self.delayed)
         assert stats["in_flight"] == len(self.held)
         assert (stats["cleaned"], stats["buried"]) == (self.done, self.buried)
-        assert stats["put"] == sum(
-            stats[place] for place in ("waiting", "delayed", "in_flight", "cleaned", "buried")
-        )
+        assert stats["put"] == sum(stats[place] for place in ("waiting", "delayed", "in_flight", "cleaned", "buried"))
 
 
 def test_every_item_is_in_one_place() -> None:

@@ -66,9 +66,7 @@ def handled(worker: str = "handler-1", **fates: Any) -> ChunkHandled:
 
 
 def stuck(worker: str = "handler-1", *, replaced: bool = False) -> HandlerStuck:
-    return HandlerStuck(
-        worker=worker, item=A, seconds=61, stack="line 1", limit="stuck_time", replaced=replaced
-    )
+    return HandlerStuck(worker=worker, item=A, seconds=61, stack="line 1", limit="stuck_time", replaced=replaced)
 
 
 def stopped(*, leftovers: tuple[Leftover, ...] = (), balanced: bool = True) -> ConsumerStopped:
@@ -162,9 +160,7 @@ LINES: list[tuple[Event, int, str]] = [
 
 
 @pytest.mark.parametrize(("event", "level", "line"), LINES)
-def test_log_has_a_line_for_every_event(
-    event: Event, level: int, line: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_has_a_line_for_every_event(event: Event, level: int, line: str, caplog: pytest.LogCaptureFixture) -> None:
     """Counts and ids, never bodies; what is trouble is a warning."""
     caplog.set_level(logging.DEBUG, "queue_consumer")
     LogObserver()(event)
@@ -174,9 +170,7 @@ def test_log_has_a_line_for_every_event(
 
 def test_log_has_a_line_for_every_kind_of_event() -> None:
     """An event that is added to the line is added to the log."""
-    assert {type(event).__name__ for event, _, _ in LINES} == {
-        kind.__name__ for kind in Event.__subclasses__()
-    }
+    assert {type(event).__name__ for event, _, _ in LINES} == {kind.__name__ for kind in Event.__subclasses__()}
 
 
 def test_log_is_silent_about_empty_gets(caplog: pytest.LogCaptureFixture) -> None:
@@ -281,9 +275,7 @@ def test_statsd_prefixes_every_name(prefix: str) -> None:
     """A prefix stands before every name, with one dot between."""
     client = Client()
     StatsdObserver(client, prefix)(received(A))
-    assert {name for _, name, _ in client.calls} == {
-        f"app.consumer.{name}" for name in (*COUNTERS, "stuck.handlers")
-    }
+    assert {name for _, name, _ in client.calls} == {f"app.consumer.{name}" for name in (*COUNTERS, "stuck.handlers")}
 
 
 @pytest.mark.parametrize("missing", ["increment", "gauge"])
@@ -318,9 +310,7 @@ def test_observers_of_a_consumer(caplog: pytest.LogCaptureFixture) -> None:
         assert consumer.wait_idle(20)
     report = consumer.shutdown()
     assert report.balanced, report
-    assert (
-        client.total("received.messages") == client.total("started.messages") == report.stats.received == 50
-    )
+    assert client.total("received.messages") == client.total("started.messages") == report.stats.received == 50
     assert client.total("successful.messages") == report.stats.cleaned == 45
     assert client.total("failed.messages") == report.stats.failed == 5
     assert client.total("request.messages") > 5

@@ -50,9 +50,7 @@ def test_jitter_draws_between_half_the_delay_and_all_of_it(chance: float, share:
     more=st.floats(0, 1e6),
     attempt=st.integers(-10, 10**30),
 )
-def test_exponential_is_never_more_than_its_maximum(
-    base: float, factor: float, more: float, attempt: int
-) -> None:
+def test_exponential_is_never_more_than_its_maximum(base: float, factor: float, more: float, attempt: int) -> None:
     """Whatever the attempt, however large: a delay is from 0 to `max`, and nothing overflows."""
     assert 0 <= Exponential(base=base, factor=factor, max=base + more)(attempt) <= base + more
 
@@ -64,9 +62,7 @@ def test_an_attempt_below_the_first_counts_as_the_first() -> None:
 
 def test_delays_are_floats() -> None:
     """Seconds are floats, whatever they were given as."""
-    assert [type(backoff(1)) for backoff in (Constant(1), Exponential(), Exponential(jitter=False))] == [
-        float
-    ] * 3
+    assert [type(backoff(1)) for backoff in (Constant(1), Exponential(), Exponential(jitter=False))] == [float] * 3
 
 
 @pytest.mark.parametrize(
@@ -171,9 +167,7 @@ def test_conditions_combine(one: bool, other: bool) -> None:
 def test_combinations_combine() -> None:
     """A combination is a condition like any other."""
     condition = (Idle(1) | MaxItems(10)) & MaxItems(5)
-    assert [
-        condition(stats(cleaned=cleaned, idle=idle)) for cleaned, idle in [(5, 0), (5, 1), (10, 0), (4, 1)]
-    ] == [
+    assert [condition(stats(cleaned=cleaned, idle=idle)) for cleaned, idle in [(5, 0), (5, 1), (10, 0), (4, 1)]] == [
         False,
         True,
         True,

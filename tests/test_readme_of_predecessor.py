@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pytest
-from support.line_pools import PATIENCE
 
 from queue_consumer import Consumer, State
+from support.line_pools import PATIENCE
 
 
 class Entry(TypedDict):
@@ -95,7 +95,7 @@ class StandIn:
 
 
 class Queue:
-    """The README's queue, word for word; only where `boto3` stood is the stand-in, which has that resource's methods."""
+    """The README's queue, word for word, but for the stand-in where it asks `boto3` for the queue of a name."""
 
     def __init__(self, queue_name: StandIn, max_number_of_messages: int = 10, wait_time_seconds: int = 20) -> None:
         self._max_number_of_messages = max_number_of_messages
@@ -136,7 +136,7 @@ BODIES = [f"message {number}" for number in range(157)]
 
 
 def test_readme_example_runs() -> None:
-    """`Consumer(Queue(...))`, `start()`, `supervise(blocking=True)`: all is handled and deleted, in batches the broker takes."""
+    """`Consumer(Queue(...))`, `start()`, `supervise(blocking=True)`: all is handled, and deleted in fit batches."""
     sqs = StandIn(BODIES)
     queue = Queue(sqs)
     consumer: Consumer[Message] = Consumer(queue)
@@ -164,9 +164,7 @@ def test_readme_example_by_position(bulk_size: int) -> None:
         for message in messages:
             seen.append(message.body)
 
-    consumer: Consumer[Message] = Consumer(
-        queue, handler, 2, 2, bulk_size, 0, lambda: initialised.append("here"), True
-    )
+    consumer: Consumer[Message] = Consumer(queue, handler, 2, 2, bulk_size, 0, lambda: initialised.append("here"), True)
     consumer.start()
     consumer.supervise()
     assert consumer.wait_idle(PATIENCE)
@@ -193,7 +191,11 @@ def test_failed_messages_are_not_deleted() -> None:
     report = consumer.shutdown()
     assert report.balanced
     failed = len(bodies) - len(good)
-    assert (report.stats.cleaned, report.stats.left, report.stats.failed) == (len(good), 2 * failed, 2 * failed)
+    assert (report.stats.cleaned, report.stats.left, report.stats.failed) == (
+        len(good),
+        2 * failed,
+        2 * failed,
+    )
     assert Counter(queue.done) == Counter(sqs.deleted) == Counter(good)
     assert sqs.refused == []
 

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from queue_consumer import ChunkHandled, ChunkStarted, Consumer, Report
+from queue_consumer._chunk import Receipt
+from queue_consumer.testing import RecordingObserver
 from support.handlers import (
     SIGNAL_DELAY,
     Ahead,
@@ -34,10 +38,6 @@ from support.line_pools import (
     run_to_rest,
 )
 from support.line_queues import ScriptedQueue, raising
-
-from queue_consumer import ChunkHandled, ChunkStarted, Consumer, Report
-from queue_consumer._chunk import Receipt
-from queue_consumer.testing import RecordingObserver
 
 SIZES = (1, 2, 10, 42)
 BACKOFF = 3.0  # what the back-off of these consumers says
@@ -72,6 +72,10 @@ def whole(letter: str) -> Callable[[int, int], str]:
     return lambda n, k: letter * n
 
 
+def only_of_one(letter: str, otherwise: str) -> Callable[[int, int], str]:
+    return lambda n, k: letter if n == 1 else otherwise * n
+
+
 def early(n: int, k: int) -> str:
     """Each call takes one item and returns: the second call is the last that is given what the first one left."""
     return "c" * min(n, 2) + "b" * (n - 2)
@@ -90,7 +94,7 @@ TABLE = (
     Row("Retry() while holding an item", "advance", "retry plainly", but("b")),
     Row("Retry after asking past the end", "advance", "after retry", whole("s"), "last"),
     Row("Drop while holding an item", "advance", "drop", but("d")),
-    Row("Drop after asking past the end", "advance", "after drop", lambda n, k: "d" if n == 1 else "b" * n, "last"),
+    Row("Drop after asking past the end", "advance", "after drop", only_of_one("d", otherwise="b"), "last"),
     Row("Failed names an item", "advance", "name as failed", but("b")),
     Row("Failed names all", "advance", "name as failed", whole("b"), "all"),
     Row("its process died while holding an item", "advance", "die", but("b"), kills=True),
@@ -121,7 +125,7 @@ TABLE = (
     Row("fail() of all", "explicit", "fail", whole("b"), "all"),
     Row("Failed names an acknowledged item", "explicit", "name as failed", but("b")),
     Row("its process died while holding an item", "explicit", "die", but("b"), kills=True),
-)  # fmt: skip
+)
 RETRIES = ("retry", "retry plainly", "after retry", "return")  # deeds for which a release is no failure
 HANDLERS: dict[Receipt, Callable[[Any], object]] = {
     "advance": follow,
@@ -156,9 +160,7 @@ def ran(kind: PoolKind, receipt: Receipt, sizes: tuple[int, ...]) -> Ran:
             for k in held_in(row, size):
                 chunks.append((row, k, items_for(row, size, k)))
     queue = ScriptedQueue([items for _, _, items in chunks])
-    consumer = kind.consumer(
-        queue, HANDLERS[receipt], messages_bulk_size=max(sizes), receipt=receipt, backoff=backoff
-    )
+    consumer = kind.consumer(queue, HANDLERS[receipt], messages_bulk_size=max(sizes), receipt=receipt, backoff=backoff)
     return Ran(run_to_rest(consumer), queue, chunks, queue.fates())
 
 
@@ -191,7 +193,7 @@ def letters(fates: dict[int, str | float], items: list[Item], expected: str) -> 
 
 @pytest.mark.parametrize(("kind", "row"), CASES, ids=[f"{kind}-{row.receipt}-{row.rule}" for kind, row in CASES])
 def test_receipt_table(kind: PoolKind, row: Row) -> None:
-    """Each row of the receipt table holds in every pool: just what was consumed is cleaned up, the rest is as it says."""
+    """Each row of the receipt table holds in every pool: what was consumed is cleaned up, and only that."""
     sizes: set[int] = set()
     for line in runs(kind, row.receipt):
         for other, k, items in line.chunks:
@@ -212,11 +214,13 @@ def test_ledger_of_the_receipt_table(kind: PoolKind, receipt: Receipt) -> None:
         fates = [(row, row.fates(len(items), k)) for row, k, items in line.chunks]
         wanted = "".join(letters for _, letters in fates)
         released = wanted.count("b") + wanted.count("s")
-        assert (stats.cleaned, stats.dropped, stats.released) == (wanted.count("c"), wanted.count("d"), released)
+        assert (stats.cleaned, stats.dropped, stats.released) == (
+            wanted.count("c"),
+            wanted.count("d"),
+            released,
+        )
         no_failures = [
-            letters
-            for row, letters in fates
-            if row.deed in RETRIES or (receipt == "return" and row.deed == "drop")
+            letters for row, letters in fates if row.deed in RETRIES or (receipt == "return" and row.deed == "drop")
         ]
         assert stats.failed == released - len([letter for letter in "".join(no_failures) if letter in "bs"])
         assert (stats.left, stats.tombstoned, stats.lost, stats.abandoned) == (0, 0, 0, 0)
@@ -235,9 +239,7 @@ def test_raised_before_taking_any(kind: PoolKind, receipt: Receipt, tmp_path: Pa
     queue = ScriptedQueue(chunks, in_turn=True)
     handler = ByTurns(tmp_path / "calls", script, ack=receipt == "explicit")
     report = run_to_rest(
-        kind.consumer(
-            queue, handler, max_handlers=1, messages_bulk_size=42, receipt=receipt, backoff=backoff
-        )
+        kind.consumer(queue, handler, max_handlers=1, messages_bulk_size=42, receipt=receipt, backoff=backoff)
     )
     queue.reconcile(report)
     assert (tmp_path / "calls").stat().st_size == len(script)
@@ -255,9 +257,7 @@ def test_taking_nothing_twice_sends_the_chunk_back(kind: PoolKind) -> None:
     chunks = [[Item(f"{index}/{size}") for index in range(size)] for size in SIZES]
     queue = ScriptedQueue(chunks)
     events = RecordingObserver()
-    report = run_to_rest(
-        kind.consumer(queue, take_nothing, messages_bulk_size=42, backoff=backoff, observers=[events])
-    )
+    report = run_to_rest(kind.consumer(queue, take_nothing, messages_bulk_size=42, backoff=backoff, observers=[events]))
     queue.reconcile(report)
     assert set(queue.fates().values()) == {BACKOFF}
     assert (report.stats.released, report.stats.failed) == (sum(SIZES), 0)
@@ -303,7 +303,7 @@ BULKS: dict[str, Callable[[], Bulk]] = {
 @pytest.mark.parametrize("size", [1, 2, 10])
 @most_pools
 def test_get_may_give_any_iterable(pool: PoolKind, size: int) -> None:
-    """Any iterable is a bulk, a string, bytes, a mapping or what is none is one item, None and queue.Empty are nothing."""
+    """Any iterable is a bulk; a string, bytes, a mapping or no iterable is one item; None and Empty are none."""
     bulks = [make() for make in BULKS.values()]
     queue = ScriptedQueue([answer_of(bulk) for bulk in bulks])
     report = run_to_rest(pool.consumer(queue, read_all, messages_bulk_size=size), after=queue.wait_until_spent)
@@ -324,7 +324,7 @@ def test_more_than_asked_for(pool: PoolKind) -> None:
     """A queue that gives more than there is room for is not refused: everything it gave is handled."""
 
     class Generous(ScriptedQueue):
-        def get(self, limit: int = 1) -> Any:  # type: ignore[override]
+        def get(self, limit: int = 1) -> Any:
             asked.append(limit)
             return super().get()
 
@@ -391,15 +391,15 @@ AHEAD: dict[str, dict[Receipt, str]] = {
 
 
 @functools.cache
-def looked_ahead(pool: PoolKind, receipt: Receipt) -> tuple[dict[str, list[Item]], dict[str, list[Item]], dict[int, str | float]]:
+def looked_ahead(
+    pool: PoolKind, receipt: Receipt
+) -> tuple[dict[str, list[Item]], dict[str, list[Item]], dict[int, str | float]]:
     """By how they were read: chunks with an item that raises, and chunks without; and what became of them all."""
     failing = {how: [Item(how, "raise" if index == 5 else "") for index in range(1, 11)] for how in AHEAD}
     peaceful = {how: [Item(how) for _ in range(10)] for how in AHEAD}
     queue = ScriptedQueue([*failing.values(), *peaceful.values()])
     handler = Ahead(explicit=receipt == "explicit")
-    report = run_to_rest(
-        pool.consumer(queue, handler, messages_bulk_size=10, receipt=receipt, backoff=backoff)
-    )
+    report = run_to_rest(pool.consumer(queue, handler, messages_bulk_size=10, receipt=receipt, backoff=backoff))
     queue.reconcile(report)
     return failing, peaceful, queue.fates()
 
@@ -408,7 +408,7 @@ def looked_ahead(pool: PoolKind, receipt: Receipt) -> tuple[dict[str, list[Item]
 @pytest.mark.parametrize("how", AHEAD)
 @most_pools
 def test_handlers_that_look_ahead(pool: PoolKind, how: str, receipt: Receipt) -> None:
-    """Looking ahead, a handler loses items under "advance"; under "return" and "explicit" what was not done comes back."""
+    """Looking ahead loses items under "advance"; under "return" and "explicit" what was not done comes back."""
     failing, _, fates = looked_ahead(pool, receipt)
     assert letters(fates, failing[how], AHEAD[how][receipt]) == AHEAD[how][receipt]
 
@@ -462,7 +462,7 @@ def test_each_is_always_right(pool: PoolKind) -> None:
 # ---------------------------------------------------------------------------- the iterator, and run_once
 
 
-@pytest.mark.parametrize("kind", (THREADS, *WATCHED[:2], COROUTINES), ids=str)
+@pytest.mark.parametrize("kind", [THREADS, *WATCHED[:2], COROUTINES], ids=str)
 @pytest.mark.parametrize("take", [0, 1, 2, 3])
 @pytest.mark.parametrize("size", [1, 3])
 def test_iterator_dies_with_its_call(kind: PoolKind, take: int, size: int) -> None:

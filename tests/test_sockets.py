@@ -6,18 +6,16 @@ import asyncio
 import multiprocessing
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.handlers import Item, follow, read_all
-from support.line_pools import PATIENCE, THREADS, run_to_rest
-from support.line_queues import EMPTY_TAKES, ScriptedQueue, raising
 
 from queue_consumer import (
     CleanupError,
     CleanupFailed,
+    Constant,
     Consumer,
     Queue,
     Report,
@@ -29,6 +27,9 @@ from queue_consumer import (
     WorkerDied,
 )
 from queue_consumer.testing import RecordingObserver
+from support.handlers import Item, follow, read_all
+from support.line_pools import PATIENCE, THREADS, run_to_rest
+from support.line_queues import EMPTY_TAKES, ScriptedQueue, raising
 
 QUICK = Supervision(restart_base=0.001)
 
@@ -143,11 +144,14 @@ def test_verbs_may_be_any_callable() -> None:
         def __call__(self, done: Sequence[Any]) -> None:
             cleaned.extend(done)
 
+    def give_back(items: Sequence[Any], delay: float = 0) -> None:
+        released.extend(items)
+
     class Assembled:
         def __init__(self) -> None:
             self.get = lambda: bulks.pop() if bulks else None
             self.cleanup = Cleaner()
-            self.release = lambda items, delay=0.0: released.extend(items)
+            self.release = give_back
 
     good, bad = Item("good"), Item("bad", "raise")
     bulks, cleaned, released = [[good, bad]], list[Any](), list[Any]()
@@ -179,7 +183,7 @@ def test_get_with_other_defaults_is_called_without_arguments() -> None:
     """Parameters of `get` that have other names are the queue's own affair."""
 
     class Own(ScriptedQueue):
-        def get(self, wait: float = 0.5, count: int = 3) -> Any:  # type: ignore[override]
+        def get(self, wait: float = 0.5, count: int = 3) -> Any:
             assert (wait, count) == (0.5, 3)
             return super().get()
 
@@ -582,7 +586,7 @@ def test_standard_queues(make: Callable[[], Any]) -> None:
             if number == 7 and seen.count(7) == 1:
                 raise ValueError(number)
 
-    consumer = THREADS.consumer(standard, handler, max_handlers=1, messages_bulk_size=5, backoff=lambda _: 0)
+    consumer = THREADS.consumer(standard, handler, max_handlers=1, messages_bulk_size=5, backoff=Constant(0))
     with consumer:
         join_or_drain(standard, consumer)
         assert consumer.wait_idle(PATIENCE)
@@ -618,7 +622,7 @@ def test_full_queue_loses_nothing() -> None:
                     bounded.put(other)
                 raise ValueError(number)
 
-    consumer = THREADS.consumer(bounded, handler, max_handlers=1, backoff=lambda _: 0)
+    consumer = THREADS.consumer(bounded, handler, max_handlers=1, backoff=Constant(0))
     with consumer:
         bounded.join()
     assert consumer.shutdown().balanced
@@ -633,7 +637,7 @@ def test_delayed_items_go_back_at_the_end() -> None:
     def handler(numbers: Iterator[int]) -> None:
         raise ValueError(list(numbers))
 
-    report = run_to_rest(THREADS.consumer(standard, handler, backoff=lambda _: 3600))
+    report = run_to_rest(THREADS.consumer(standard, handler, backoff=Constant(3600)))
     assert report.stats.released == 1
     assert standard.get_nowait() == 1
 
@@ -659,9 +663,11 @@ def test_multiprocessing_queue(method: str) -> None:
 
 
 @asynccontextmanager
-async def consumed(numbers: asyncio.Queue[int], handler: Callable[[Any], object]) -> AsyncIterator[Consumer[Any]]:
+async def consumed(
+    numbers: asyncio.Queue[int], handler: Callable[[Any], object]
+) -> AsyncGenerator[Consumer[Any], None]:
     loop = asyncio.get_running_loop()
-    async with Consumer(numbers, handler, 1, 2, 5, loop=loop, backoff=lambda _: 0) as consumer:
+    async with Consumer(numbers, handler, 1, 2, 5, loop=loop, backoff=Constant(0)) as consumer:
         yield consumer
         assert await consumer.await_idle(PATIENCE)
 

@@ -97,10 +97,8 @@ def test_what_a_dying_getter_had_got_is_kept() -> None:
     consumer, events = consumer_of("threads", queue, max_handlers=5)
     with consumer:
         until(lambda: consumer.stats().cleaned == len(ITEMS), "all is cleaned up")
-    stats = reconcile(consumer.shutdown(), queue)
-    assert stats.cleaned == len(ITEMS)
-    died = events.of(WorkerDied)
-    assert len(died) >= 4
+        died = events.wait_for(WorkerDied, 4)
+    assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS)
     assert {death.revive_in for death in died} == {0}, "who had got something is replaced at once"
 
 
@@ -139,7 +137,7 @@ def test_siblings_of_a_failing_getter_are_unaffected() -> None:
     queue = ProbeQueue(ITEMS, on_get=on_get)
     consumer, events = consumer_of("threads", queue, max_workers=2, supervision=NOW)
     with consumer:
-        events.wait_for(WorkerDied, 2, timeout=PATIENCE)
+        events.wait_for(WorkerDied)
         assert consumer.wait_idle(PATIENCE)
         queue.fill(ITEMS)
         assert consumer.wait_idle(PATIENCE)
@@ -578,9 +576,8 @@ def test_all_getters_but_one_sleep_while_the_queue_is_empty() -> None:
             assert len(consumer._line.lane.parked) == 4 - awake
         for _ in range(4):
             script.answer([])
-        script.wait_for(lambda: script.inside == 1)
-        until(lambda: len(consumer._line.lane.parked) == 3, "they sleep again")
-        assert script.gets == gets + 1
+        script.wait_for(lambda: script.gets == gets + 1 and script.inside == 1)
+        assert len(consumer._line.lane.parked) == 3
     report = consumer.shutdown()
     assert report.balanced
     assert report.stats.cleaned == 4

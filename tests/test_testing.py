@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import pickle
 import queue
 import subprocess
@@ -431,18 +432,14 @@ def test_observer_does_not_wait_for_what_has_been() -> None:
     """Events that were told before count: there is no race to lose."""
     observer = RecordingObserver()
     observer(died("a"))
-    assert (
-        observer.wait_for(WorkerDied, timeout=0, where=lambda event: event.worker == "a") == observer.events
-    )
+    assert observer.wait_for(WorkerDied, timeout=0, where=lambda event: event.worker == "a") == observer.events
 
 
 def test_observer_says_what_it_was_told_instead() -> None:
     """A wait in vain ends in a sentence that says what did happen."""
     observer = RecordingObserver()
     observer(died("a"))
-    with pytest.raises(
-        AssertionError, match="waited 0 s for 1 WorkerRevived, and there were 0; told of: 1 WorkerDied"
-    ):
+    with pytest.raises(AssertionError, match="waited 0 s for 1 WorkerRevived, and there were 0; told of: 1 WorkerDied"):
         observer.wait_for(WorkerRevived, timeout=0)
 
 
@@ -604,11 +601,20 @@ def test_faults_of_single_items() -> None:
         assert raised.value.failed == items[:1]
 
 
+def test_scripts_may_be_without_end() -> None:
+    """A verb can fail every time; a fault that does not exist is found when it is its turn."""
+    faulty = FaultyQueue("a", script={"cleanup": itertools.repeat("raise"), "get": iter(["ok", "rais"])})
+    items = faulty.get()
+    for _ in range(3):
+        with pytest.raises(InjectedFault):
+            faulty.cleanup(items)
+    with pytest.raises(ValueError, match="get has no fault 'rais'"):
+        faulty.get()
+
+
 def test_faults_of_the_other_verbs() -> None:
     """Every verb that a line calls can be made to fail."""
-    faulty = FaultyQueue(
-        "a", script={verb: ["raise"] for verb in ("release", "attempt", "identity", "close")}
-    )
+    faulty = FaultyQueue("a", script={verb: ["raise"] for verb in ("release", "attempt", "identity", "close")})
     items = faulty.get()
     for call in (
         lambda: faulty.release(items),
@@ -639,7 +645,7 @@ def test_faults_by_chance_are_those_of_the_seed() -> None:
 
 
 def test_nothing_happens_by_chance_to_an_empty_queue() -> None:
-    """A line over a faulty queue comes to rest when everything is done; what the script says happens nevertheless."""
+    """A line over a faulty queue comes to rest when all is done; only the script can disturb it then."""
     faulty = FaultyQueue(wait=0, chances={"get": {"raise": 1}}, script={"get": ["none"]})
     assert [faulty.get(), faulty.get()] == [None, []]
     faulty.queue.put("a")
@@ -706,9 +712,7 @@ def test_reconcile_accepts_the_truth() -> None:
     faulty, items = half_handled()
     for truth in (GOOD, {**GOOD, "cleaned": 1, "dropped": 1}):
         faulty.reconcile(stats(**truth))
-        faulty.reconcile(
-            Report(stats=stats(**truth), balanced=True), handled=[items[0], items[1].id, items[3].id]
-        )
+        faulty.reconcile(Report(stats=stats(**truth), balanced=True), handled=[items[0], items[1].id, items[3].id])
 
 
 @pytest.mark.parametrize(("lie", "sentence"), LIES)
@@ -722,18 +726,14 @@ def test_reconcile_finds_every_lie_of_a_ledger(lie: dict[str, int], sentence: st
 def test_reconcile_finds_what_was_cleaned_up_and_not_handled() -> None:
     """*Never clean up what was not consumed*, judged by what the handlers wrote down."""
     faulty, items = half_handled()
-    with pytest.raises(
-        AssertionError, match=f"1 were cleaned up, and no handler had done them: {items[1].id}"
-    ):
+    with pytest.raises(AssertionError, match=f"1 were cleaned up, and no handler had done them: {items[1].id}"):
         faulty.reconcile(stats(**GOOD), handled=[items[0]])
 
 
 def test_reconcile_finds_what_was_handled_too_often() -> None:
     """One delivery is handled once; a second time needs a second delivery."""
     faulty, items = half_handled()
-    with pytest.raises(
-        AssertionError, match=rf"1 were handled more often .*: {items[0].id} \(2 times, delivered 1\)"
-    ):
+    with pytest.raises(AssertionError, match=rf"1 were handled more often .*: {items[0].id} \(2 times, delivered 1\)"):
         faulty.reconcile(stats(**GOOD), handled=[items[0], items[0], items[1]])
 
 

@@ -1,8 +1,8 @@
 """How children come to be: by multiprocessing's forkserver or spawn, or forked from a template.
 
-Forking a process that has threads copies their locks as they happen to be, held or not. So with "fork" one template is forked
-when the consumer starts, before it has threads of its own; it has one thread for ever, and every child, replacements
-included, is forked from it.
+Forking a process that has threads copies their locks as they happen to be, held or not. So with "fork" one
+template is forked when the consumer starts, before it has threads of its own; it has one thread for ever, and
+every child, replacements included, is forked from it.
 """
 
 from __future__ import annotations

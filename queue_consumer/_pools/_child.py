@@ -1,6 +1,7 @@
 """A child of the process pool: takes runs of chunks, handles them in order, tells how they ended.
 
-The main thread handles. Another thread listens to the control pipe, so that the parent is answered at once even while a handler is
+The main thread handles. Another thread listens to the control pipe, so that the parent is answered at once even
+while a handler is
 busy: it gives back what was not begun, ends iterators, tells stacks, and ends the process when the parent is gone.
 """
 
@@ -51,7 +52,9 @@ def main(
 
 
 def begin(data: int) -> Channel:
-    """What a child does first: leave Ctrl-C to its parent, and be no daemon, which could have no children of its own."""
+    """What a child does first: leave Ctrl-C to its parent, and be no daemon, which could have no children of its
+    own.
+    """
     import multiprocessing
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -251,7 +254,7 @@ class Child:
                         self._send((WHERE, "".join(traceback.format_stack(frame))))
 
     def _recall(self) -> None:
-        # While the main thread waits for messages there are none to read; but answered it must be, or it is not asked again.
+        # While the main thread waits for messages there are none to read; but without an answer we are not asked again.
         if self._reading.acquire(blocking=False):
             try:
                 self._queue(self._channel.receive())
@@ -283,9 +286,7 @@ class Marked(Receipts[Any]):
 
     __slots__ = ("_held", "_marks", "_slot", "_words")
 
-    def __init__(
-        self, chunk: Chunk, words: memoryview, slot: int, marks: memoryview, held: Container[Chunk]
-    ) -> None:
+    def __init__(self, chunk: Chunk, words: memoryview, slot: int, marks: memoryview, held: Container[Chunk]) -> None:
         super().__init__(chunk)
         self._words = words
         self._slot = slot

@@ -1,9 +1,10 @@
 """What parent and child of the process pool say to each other, and how.
 
-Three ways lead to each child. A stream socket carries runs of chunks there, and outcomes back. A pipe carries single
-letters to a thread of the child that never handles anything, so that it answers at once; its end of file means that the
-parent is gone. And one aligned word of shared memory for each chunk in the child's hands says how far it has come, written
-before an item is handed out, so that the parent knows it exactly whatever kills the child.
+Three ways lead to each child. A stream socket carries runs of chunks there, and outcomes back. A pipe carries
+single letters to a thread of the child that never handles anything, so that it answers at once; its end of file
+means that the parent is gone. And one aligned word of shared memory for each chunk in the child's hands says how
+far it has come, written before an item is handed out, so that the parent knows it exactly whatever kills the
+child.
 
 All of it is between a parent and a child it made: nothing here reads from anybody else.
 """
@@ -73,7 +74,10 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 class Memory:
-    """The shared words, and for explicit receipts a byte for every item. Made by the parent, opened by the child."""
+    """The shared words, and for explicit receipts a byte for every item.
+
+    Made by the parent, opened by the child.
+    """
 
     def __init__(self, marks: int) -> None:
         self._size = SLOTS * 8 + SLOTS * marks

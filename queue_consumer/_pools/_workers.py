@@ -78,17 +78,17 @@ class Handler(Worker):
     def force(self, reason: str) -> None:
         """End the handler now, where that can be done."""
 
-    def abandon(self) -> list[Any]:
-        """Give up on it: its iterator ends, its outcome will be ignored. Returns the items that it held."""
+    def abandon(self) -> list[Chunk]:
+        """Give up on it: its iterator ends, its outcome will be ignored. Returns what it held."""
         self.halt()
         self.retire()
-        items: list[Any] = []
+        chunks: list[Chunk] = []
         while self.held:
             try:
-                items += self.held.pop().items
+                chunks.append(self.held.pop())
             except IndexError:
                 break
-        return items
+        return chunks
 
     def bury(self) -> None:
         """It died without accounting for its chunk: do it in its stead."""

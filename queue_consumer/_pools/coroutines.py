@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
-from collections.abc import Callable
 from typing import Any
 
-from .._chunk import Chunk, Ending, Failure, Feed, Receipt, Receipts, raised, returned
+from .._arguments import Options
+from .._chunk import Chunk, Ending, Failure, Feed, Receipts, raised, returned
 from .._current import entered
 from .._events import ChunkStarted, log
 from .._line import Line, now
@@ -43,16 +43,14 @@ class TaskHandler(Handler):
         line: Line,
         name: str,
         settling: Settling,
-        handler: Callable[[Any], Any],
-        receipt: Receipt,
-        initializer: Callable[[], object] | None,
+        options: Options,
         context: contextvars.Context,
         loop: Loop,
     ) -> None:
         super().__init__(line, name, settling)
-        self._handler = handler
-        self._explicit = receipt == "explicit"
-        self._initializer = initializer
+        self._handler: Any = options.handler
+        self._explicit = options.receipt == "explicit"
+        self._initializer = options.initializer
         self._context = entered(context, self.held)
         self._loop = loop
         self._call: asyncio.Task[Ending] | None = None
@@ -83,11 +81,11 @@ class TaskHandler(Handler):
     async def _take(self) -> Chunk | None:
         """`take`, for a task."""
         belt = self.line.belt
-        while not (self.retired or belt.closed):
+        while self.wanted():
             chunk = belt.lie_down(self.bell)
             if chunk is not None:
                 return chunk
-            if not (self.retired or belt.closed):
+            if self.wanted():
                 await self.bell.wait()  # type: ignore[misc]
             belt.get_up(self.bell)
             try:
@@ -102,9 +100,7 @@ class TaskHandler(Handler):
         if self.line.belt.dry:
             self.line.belt.let_in()
         if self.line.observed:
-            self.line.observers.tell(
-                ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at)
-            )
+            self.line.observers.tell(ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at))
         feed: Feed[Any] = Receipts(chunk) if self._explicit else Feed(chunk)
         self._forced = ""
         self._call = asyncio.get_running_loop().create_task(

@@ -1,31 +1,30 @@
 """Handlers in processes: long-lived children, each with its own socket, so that one death costs one chunk.
 
-Each place is a thread of the parent that drives one child. It takes chunks off the belt as a thread handler does, sends
-them, and settles them by what the child's words in shared memory say; when the child dies it settles what the dead one held,
-and ends, and the supervisor puts a new thread with a new child into its place.
+Each place is a thread of the parent that drives one child. It takes chunks off the belt as a thread handler does,
+sends them, and settles them by what the child's words in shared memory say; when the child dies it settles what
+the dead one held, and ends, and the supervisor puts a new thread with a new child into its place.
 
-When handlers are fast several chunks travel at once, as many as take a few milliseconds, and the next run is sent while
-the child is busy with the last. If such a run then meets a slow item, and another handler has nothing to do, what the
-child has not begun is called back.
+When handlers are fast several chunks travel at once, as many as take a few milliseconds, and the next run is sent
+while the child is busy with the last. If such a run then meets a slow item, and another handler has nothing to do,
+what the child has not begun is called back.
 """
 
 from __future__ import annotations
 
 import marshal
 import multiprocessing
-import multiprocessing.context
 import os
 import pickle
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
+from .._arguments import Options
 from .._bells import Bell, Latch
 from .._belt import Parcel
-from .._chunk import Chunk, Ending, Failure, Fate, Receipt
+from .._chunk import Chunk, Ending, Failure, Fate
 from .._errors import UsageError
 from .._events import ChunkStarted, log
 from .._line import Line, now
@@ -41,38 +40,6 @@ RUN_TIME = 0.005  # seconds that one run of chunks should take
 MOST = 256  # chunks in one run
 BYTES = 1 << 16  # of items in one run, more or less
 PARTING = 1.0  # seconds for a child to end by itself
-
-
-def context(chosen: Any) -> multiprocessing.context.BaseContext:
-    """The multiprocessing context that was asked for."""
-    methods = multiprocessing.get_all_start_methods()
-    if chosen is None:
-        return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if isinstance(chosen, multiprocessing.context.BaseContext):
-        return chosen
-    if chosen not in methods:
-        raise ValueError(f"mp_context must be one of {', '.join(map(repr, sorted(methods)))}, or None; got {chosen!r}")
-    return multiprocessing.get_context(chosen)
-
-
-def check_sendable(handler: Any, initializer: Any, context: multiprocessing.context.BaseContext) -> None:
-    """Refuse what a child process could not import, in a sentence."""
-    if context.get_start_method() == "fork":
-        return
-    for name, function in (("handler", handler), ("pool_initializer", initializer)):
-        try:
-            pickled = pickle.dumps(function)
-        except Exception as error:
-            raise TypeError(
-                f"{name} must be importable by a child process, as functions and classes of a module are and lambdas, "
-                f"closures and bound locks are not; got {function!r}: {error}"
-            ) from error
-        main = getattr(sys.modules.get("__main__"), "__file__", None)
-        if b"__main__" in pickled and (main is None or not os.path.exists(main)):
-            raise TypeError(
-                f"{name} must be importable by a child process, and what is typed into an interpreter or read from "
-                f"standard input is not: put it into a file; got {function!r}"
-            )
 
 
 class ProcessHandler(Handler):
@@ -143,8 +110,13 @@ class ProcessHandler(Handler):
         if child is None or not child.tell(wire.STACK):
             return super().stack()
         self._told.wait(0.5)
-        where, self._where = self._where, None
-        return where or "the process does not answer: it is stopped, or in code that does not let go of its interpreter"
+        return (
+            self._answer()
+            or "the process does not answer: it is stopped, or in code that does not let go of its interpreter"
+        )
+
+    def _answer(self) -> str | None:
+        return self._where
 
     def told(self, where: str) -> None:
         self._where = where
@@ -159,10 +131,10 @@ class ProcessHandler(Handler):
         if self._child is not None:
             self._child.kill()
 
-    def abandon(self) -> list[Any]:
+    def abandon(self) -> list[Chunk]:
         self.retire()
         child = self._child
-        return [] if child is None else [item for chunk in child.take_over() for item in chunk.items]
+        return [] if child is None else child.take_over()
 
     def bury(self) -> None:
         if self._child is not None:
@@ -228,9 +200,7 @@ class Child:
                 messages = self._channel.pump(0.1)
             except EOFError:
                 self._process.join(PARTING)
-                raise UsageError(
-                    f"a child process ended before it was ready ({self.epitaph()}). {UNGUARDED}"
-                ) from None
+                raise UsageError(f"a child process ended before it was ready ({self.epitaph()}). {UNGUARDED}") from None
             for message in messages:
                 kind, text, *rest = pickle.loads(message)
                 if kind == wire.REFUSED:
@@ -246,7 +216,7 @@ class Child:
         Raises:
             EOFError: the child has died.
         """
-        handler, line = self._handler, self._handler.line
+        handler = self._handler
         while True:
             if not self.hand:
                 if self._worn():
@@ -478,7 +448,10 @@ class Child:
         chunk.exhausted = bool(word & wire.EXHAUSTED)
 
     def bury(self, reason: str) -> None:
-        """The child is dead: settle what it held. What it had not begun goes to another, and none of it is to blame."""
+        """The child is dead: settle what it held.
+
+        What it had not begun goes to another, and none of it is to blame.
+        """
         self._settle_until(None)
         unbegun: list[Chunk] = []
         reading = False  # it died while it read a run of chunks
@@ -507,7 +480,13 @@ class Child:
 
     def take_over(self) -> list[Chunk]:
         """All that the child holds, for somebody else to account for."""
-        return self._out_of_hand(list(self.hand))
+        chunks: list[Chunk] = []
+        for slot in list(self.hand):
+            word = self._memory.words[slot]
+            for chunk in self._out_of_hand([slot]):
+                self._read(chunk, word)
+                chunks.append(chunk)
+        return chunks
 
     def _out_of_hand(self, slots: list[int]) -> list[Chunk]:
         """Take these out of the child's hand; those that somebody else has accounted for are not there."""
@@ -549,26 +528,14 @@ class ProcessPool(Pool):
 
     name = "processes"
 
-    def __init__(
-        self,
-        line: Line,
-        settling: Settling,
-        handler: Callable[[Any], object],
-        receipt: Receipt,
-        initializer: Callable[[], object] | None,
-        *,
-        count: int,
-        size: int,
-        context: Any,
-        policy: Supervision,
-    ) -> None:
-        super().__init__(lambda name: ProcessHandler(self, name), count)
+    def __init__(self, line: Line, settling: Settling, options: Options, policy: Supervision) -> None:
+        super().__init__(lambda name: ProcessHandler(self, name), options.handlers)
         self.line = line
         self.settling = settling
-        self.count = count
-        self.marks = size if receipt == "explicit" else 0
+        self.count = options.handlers
+        self.marks = options.size if options.receipt == "explicit" else 0
         self.policy = policy
-        self.birth = Birth(context, handler, initializer, receipt)
+        self.birth = Birth(options.mp_context, options.handler, options.initializer, options.receipt)
 
     def start(self) -> None:
         """Returns when every child is ready.
@@ -606,6 +573,6 @@ class ProcessPool(Pool):
 
 
 UNGUARDED = (
-    "A script that has handlers in processes must start its consumer under `if __name__ == \"__main__\":`, "
+    'A script that has handlers in processes must start its consumer under `if __name__ == "__main__":`, '
     "because each child reads the script again"
 )

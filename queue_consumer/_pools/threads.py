@@ -7,10 +7,10 @@ hand-over costs twenty times as much as the loop below.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
 from typing import Any
 
-from .._chunk import Chunk, Feed, Receipt, Receipts, raised, returned
+from .._arguments import Options
+from .._chunk import Chunk, Feed, Receipts, raised, returned
 from .._current import entered
 from .._events import ChunkStarted
 from .._line import Line, now
@@ -28,15 +28,13 @@ class ThreadHandler(Handler):
         line: Line,
         name: str,
         settling: Settling,
-        handler: Callable[[Any], object],
-        receipt: Receipt,
-        initializer: Callable[[], object] | None,
+        options: Options,
         context: contextvars.Context,
     ) -> None:
         super().__init__(line, name, settling)
-        self._handler = handler
-        self._explicit = receipt == "explicit"
-        self._initializer = initializer
+        self._handler = options.handler
+        self._explicit = options.receipt == "explicit"
+        self._initializer = options.initializer
         self._context = entered(context, self.held)
 
     def run(self) -> None:
@@ -108,9 +106,7 @@ class ThreadHandler(Handler):
         began = now()
         self.held.append(chunk)
         if self.line.observed:
-            self.line.observers.tell(
-                ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at)
-            )
+            self.line.observers.tell(ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at))
         feed: Feed[Any] = Receipts(chunk) if self._explicit else Feed(chunk)
         try:
             result = self._context.copy().run(self._handler, feed)

@@ -218,13 +218,9 @@ def same(items: Sequence[Any], bodies: Sequence[Any], bench: Workbench, sentence
         twice = [body for body in surplus if body in bodies]
         strange = [body for body in surplus if body not in bodies]
         facts = [
-            f"{word} {some!r}"
-            for word, some in (("not", missing), ("twice", twice), ("instead", strange))
-            if some
+            f"{word} {some!r}" for word, some in (("not", missing), ("twice", twice), ("instead", strange)) if some
         ]
-        raise AssertionError(
-            f"{sentence} {len(given)} items, and should give {len(bodies)}: {'; '.join(facts)}"
-        )
+        raise AssertionError(f"{sentence} {len(given)} items, and should give {len(bodies)}: {'; '.join(facts)}")
 
 
 @functools.cache

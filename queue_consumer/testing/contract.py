@@ -49,9 +49,7 @@ class QueueContract(Workbench):
         if cls.verbs is not None:
             unknown = set(cls.verbs) - {*VERBS, "cleanup_limit"}
             if unknown:
-                raise ValueError(
-                    f"{cls.__name__}: verbs names {', '.join(sorted(unknown))}, of which nothing is known"
-                )
+                raise ValueError(f"{cls.__name__}: verbs names {', '.join(sorted(unknown))}, of which nothing is known")
         for name, test in list(vars(QueueContract).items()):
             wanted: tuple[str, ...] = getattr(test, "needs", ())
             if cls.verbs is not None and not {*cls.verbs, "get"}.issuperset(wanted):
@@ -69,9 +67,7 @@ class QueueContract(Workbench):
         """A verb is found if it can be called with its arguments; one that is not found helps nobody."""
         with self.queue() as queue:
             for verb in self.verbs or ():
-                found = (
-                    hasattr(queue, verb) if verb == "cleanup_limit" else callable(getattr(queue, verb, None))
-                )
+                found = hasattr(queue, verb) if verb == "cleanup_limit" else callable(getattr(queue, verb, None))
                 assert found, f"the queue has no {verb}, which verbs says it has"
             for verb, (args, kwargs) in VERBS.items():
                 function = getattr(queue, verb, None)
@@ -87,9 +83,7 @@ class QueueContract(Workbench):
                     ) from None
                 except ValueError:
                     pass  # it keeps its signature to itself
-            assert callable(getattr(queue, "get", None)), (
-                "the queue has no method get(), which is the one it must have"
-            )
+            assert callable(getattr(queue, "get", None)), "the queue has no method get(), which is the one it must have"
 
     # get
 
@@ -205,9 +199,7 @@ class QueueContract(Workbench):
             try:
                 self.call(queue.cleanup, items)
             except Exception as error:
-                raise AssertionError(
-                    f"cleanup() of items that came from several gets raises {error!r}"
-                ) from error
+                raise AssertionError(f"cleanup() of items that came from several gets raises {error!r}") from error
             self.expect_nothing(queue, "after all items were cleaned up in one call, get() gives again")
 
     @needs("cleanup")
@@ -342,9 +334,7 @@ class QueueContract(Workbench):
             self.call(queue.release, [item], 0)
             [item] = self.drain(queue, 1)
             again = self.call(queue.identity, item)
-            assert again == identity, (
-                f"identity() gives {identity!r}, and when the item comes again {again!r}"
-            )
+            assert again == identity, f"identity() gives {identity!r}, and when the item comes again {again!r}"
 
     @needs("identity")
     def test_identity_is_not_content(self) -> None:
@@ -466,8 +456,7 @@ class QueueContract(Workbench):
             report = consumer.shutdown()
             assert report.balanced, f"the ledger of a Consumer over the queue does not balance: {report}"
             assert report.stats.cleaned == len(handled), (
-                f"a Consumer handled {len(handled)} items, and could clean up {report.stats.cleaned}: "
-                f"{report}"
+                f"a Consumer handled {len(handled)} items, and could clean up {report.stats.cleaned}: {report}"
             )
             same(handled, bodies, self, "a Consumer over the queue handles")
             self.expect_nothing(queue, "after a Consumer has cleaned up all items, get() gives again")
@@ -484,9 +473,7 @@ class QueueContract(Workbench):
                     if seen[self.body_of(item)] == 1:
                         raise RuntimeError("the first time fails, on purpose")
 
-            consumer = Consumer(
-                queue, handler, max_workers=1, max_handlers=1, backoff=at_once, owns_queue=False
-            )
+            consumer = Consumer(queue, handler, max_workers=1, max_handlers=1, backoff=at_once, owns_queue=False)
             with consumer:
                 self.until(lambda: sum(seen.values()) >= 2 * len(bodies))
                 consumer.wait_idle(self.patience)

@@ -6,7 +6,7 @@ import queue
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -94,7 +94,7 @@ class FaultyQueue:
             items will not do: where two can be the same object, no books can be kept of them.
         seed: what chance starts from. With a seed and no `chances`, those of `CHAOS` hold; without both,
             nothing happens by chance.
-        script: for a verb, the faults of its first calls; "ok" and None are none.
+        script: for a verb, the faults of its first calls, or without end, of all; "ok" and None are none.
         chances: for a verb, how likely each of its faults is in each call, from 0 to 1.
         stubborn: is asked of each item; where it is true, `cleanup` always fails for the item.
         slow: how many seconds a slow call takes.
@@ -127,10 +127,10 @@ class FaultyQueue:
             chances = {} if seed is None else CHAOS
         self.seed = seed
         self.injected: Counter[tuple[str, str]] = Counter()
-        self._script = {verb: iter(known(verb, list(faults))) for verb, faults in (script or {}).items()}
-        self._chances = {
-            verb: dict(zip(known(verb, list(c)), c.values(), strict=True)) for verb, c in chances.items()
-        }
+        for verb, faults in {**chances, **(script or {})}.items():
+            check_faults(verb, faults if isinstance(faults, Collection) else ())
+        self._chances = chances
+        self._script = {verb: iter(faults) for verb, faults in (script or {}).items()}
         self._random = {verb: random.Random(f"{seed} {verb}") for verb in FAULTS}
         self._stubborn = stubborn
         self._slow = slow
@@ -294,18 +294,14 @@ class FaultyQueue:
         if not stats.balanced:
             findings.append(f"the ledger does not balance: {stats}")
         if stats.received != len(self._given):
-            findings.append(
-                f"the ledger says that {stats.received} were received, and get() gave {len(self._given)}"
-            )
+            findings.append(f"the ledger says that {stats.received} were received, and get() gave {len(self._given)}")
         for name, ours, theirs in (
             ("cleaned up (or dropped)", confirmed["cleaned"], stats.cleaned + stats.dropped),
             ("released", confirmed["released"], stats.released),
         ):
             # Of a message that came twice only one delivery may have been cleaned up, for both.
             if not ours <= theirs <= ours + twice:
-                findings.append(
-                    f"the ledger says that {theirs} were {name}, and the queue was asked for {ours}"
-                )
+                findings.append(f"the ledger says that {theirs} were {name}, and the queue was asked for {ours}")
         findings += self._lost(stats)
         if handled is not None:
             findings += self._false_receipts(deliveries, handled)
@@ -315,9 +311,7 @@ class FaultyQueue:
     def _lost(self, stats: Stats) -> Iterator[str]:
         """Everything that was put is cleaned up, or in the queue, or held because the consumer says so."""
         now = self.queue.stats()
-        missing = (
-            now["put"] - now["cleaned"] - now["buried"] - now["waiting"] - now["delayed"] - now["in_flight"]
-        )
+        missing = now["put"] - now["cleaned"] - now["buried"] - now["waiting"] - now["delayed"] - now["in_flight"]
         if missing:
             yield f"{missing} messages are neither cleaned up nor in the queue"
         excused = stats.left + stats.tombstoned + stats.lost + stats.abandoned + stats.in_flight
@@ -334,9 +328,7 @@ class FaultyQueue:
         if false:
             yield f"{len(false)} were cleaned up, and no handler had done them: {', '.join(false[:10])}"
         often = [
-            f"{key} ({done[key]} times, delivered {deliveries[key]})"
-            for key in done
-            if done[key] > deliveries[key]
+            f"{key} ({done[key]} times, delivered {deliveries[key]})" for key in done if done[key] > deliveries[key]
         ]
         if often:
             yield f"{len(often)} were handled more often than they were delivered: {', '.join(often[:10])}"
@@ -347,8 +339,9 @@ class FaultyQueue:
         """What goes wrong with this call."""
         with self._lock:
             fault = next(self._script.get(verb, NO_SCRIPT), END)
-            if fault is END:
+            if fault == END:
                 fault = self._by_chance(verb)
+            check_faults(verb, [fault])
             if fault is None or fault == "ok":
                 return None
             self.injected[verb, fault] += 1
@@ -377,9 +370,7 @@ class FaultyQueue:
         with self._lock:
             for item in items:
                 if not isinstance(item, MemoryMessage):
-                    raise UsageError(
-                        f"a FaultyQueue needs messages, that were put into its queue; got {item!r}"
-                    )
+                    raise UsageError(f"a FaultyQueue needs messages, that were put into its queue; got {item!r}")
                 self._given[id(item)] = item
         return items
 
@@ -422,9 +413,7 @@ class FaultyQueue:
         with self._lock:
             for item in items:
                 if self._given.get(id(item)) is not item:
-                    self._findings.append(
-                        f"{verb}() was called with an object that get() never gave: {item!r}"
-                    )
+                    self._findings.append(f"{verb}() was called with an object that get() never gave: {item!r}")
                 elif id(item) in self._confirmed:
                     self._findings.append(
                         f"{verb}() was called with {item!r}, which was {self._confirmed[id(item)]} before"
@@ -440,15 +429,10 @@ def among(item: Any, items: list[Any]) -> bool:
     return any(item is one for one in items)
 
 
-def known(verb: str, faults: list[Any]) -> list[Any]:
-    """These faults, if there are such."""
+def check_faults(verb: str, faults: Iterable[str | None]) -> None:
+    """Refuse faults that there are not: a misspelt one would test nothing."""
     if verb not in FAULTS:
-        raise ValueError(
-            f"FaultyQueue: no faults are known of {verb!r}; of these they are: {', '.join(FAULTS)}"
-        )
+        raise ValueError(f"FaultyQueue: no faults are known of {verb!r}; of these they are: {', '.join(FAULTS)}")
     for fault in faults:
         if fault not in (None, "ok", *FAULTS[verb]):
-            raise ValueError(
-                f"FaultyQueue: {verb} has no fault {fault!r}; it has: ok, {', '.join(FAULTS[verb])}"
-            )
-    return faults
+            raise ValueError(f"FaultyQueue: {verb} has no fault {fault!r}; it has: ok, {', '.join(FAULTS[verb])}")

@@ -1,7 +1,7 @@
 """Handlers that tests run in every pool, child processes included, which import them from here.
 
-An `Item` carries what the handler is to do when it holds it, so that one consumer can be taken through a whole
-table of endings.
+An `Item` carries what the handler is to do when it holds it, so that one consumer can be taken through a
+whole table of endings.
 """
 
 from __future__ import annotations
@@ -204,9 +204,9 @@ async def each_item_async(item: Item) -> object:
 
 
 class ByTurns:
-    """A handler whose calls, whichever process they are made in, do the deeds of a script before they take anything.
+    """A handler whose calls, in whichever process, do the deeds of a script before they take anything.
 
-    Calls are counted by the length of a file; one call at a time, please.
+    Calls are counted by the length of a file, so they have to be made one at a time.
     """
 
     def __init__(self, path: Path, script: list[str], ack: bool = False) -> None:
@@ -227,8 +227,8 @@ class ByTurns:
 class Ahead:
     """A handler that looks ahead, in the way that the name of its first item says.
 
-    It takes several items, and only then does what each of them tells it to. With explicit receipts, whatever it is
-    done with is acknowledged.
+    It takes several items, and only then does what each of them tells it to. With explicit receipts, whatever
+    it is done with is acknowledged.
     """
 
     def __init__(self, explicit: bool = False) -> None:

@@ -1,9 +1,9 @@
-"""Every pool that handlers can run in, for tests that hold in all of them, and how to run a line to its end."""
+"""Every pool that handlers can run in, and how to run a line to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -65,17 +65,17 @@ SPAWN = PoolKind("processes", "spawn")
 FORK = PoolKind("processes", "fork")
 PROCESSES = (FORKSERVER, SPAWN, FORK)
 POOLS = (THREADS, COROUTINES, *PROCESSES)
-WATCHED = tuple(PoolKind(kind.pool, kind.mp_context, watched=True) for kind in (THREADS, COROUTINES, FORKSERVER))
-# How children are born makes no difference to how they handle; the slowest way is left to the tests of just that.
+WATCHED = tuple(replace(kind, watched=True) for kind in (THREADS, COROUTINES, FORKSERVER))
+# How children are born makes no difference to how they handle; the slowest way is left to tests of just that.
 MOST_POOLS = (THREADS, COROUTINES, FORKSERVER, FORK)
 most_pools = pytest.mark.parametrize("pool", MOST_POOLS, ids=str)
 every_pool = pytest.mark.parametrize("pool", POOLS, ids=str)
 every_process_pool = pytest.mark.parametrize("pool", PROCESSES, ids=str)
-in_process = pytest.mark.parametrize("pool", (THREADS, COROUTINES), ids=str)
+in_process = pytest.mark.parametrize("pool", [THREADS, COROUTINES], ids=str)
 
 
 def run_to_rest(consumer: Consumer[Any], after: Callable[[], object] = lambda: None) -> Report:
-    """Start it, wait until nothing is left to do (`after` something), and stop it; its report, which must balance."""
+    """Start it, wait (`after` something) until nothing is left to do, and stop it; its report, which balances."""
     with consumer:
         after()
         assert consumer.wait_idle(PATIENCE), f"it does not come to rest: {consumer!r}"

@@ -13,10 +13,10 @@ EMPTY_TAKES = 0.01  # seconds: like a broker's long poll, only shorter
 
 
 class ScriptedQueue:
-    """Gives one answer of its script per `get`, then nothing; keeps its own record, which no counter of ours enters.
+    """Gives one answer of its script per `get`, then nothing; keeps its own record, apart from any ledger.
 
     Args:
-        script: what `get` returns, in this order. A callable is called, and what it returns or raises is the answer.
+        script: what `get` returns, in this order. A callable is called for what it returns or raises.
         in_turn: the next answer is given only when the line has given back all of the last one.
         without: verbs that this queue is not to have.
     """
@@ -44,11 +44,11 @@ class ScriptedQueue:
                 self._changed.wait_for(lambda: self._interrupted or self._settled())
                 if self._interrupted:
                     return []
-            answer = self.script.pop(0)
+            answer: Any = self.script.pop(0)
             self._changed.notify_all()
         if callable(answer):
             answer = answer()
-        if isinstance(answer, (list, tuple)):
+        if type(answer) in (list, tuple):
             self._give(answer)
         return answer
 
@@ -121,7 +121,7 @@ class ScriptedQueue:
             for item in items:
                 self._open[id(item)] -= 1
                 if self._open[id(item)] < 0:
-                    self.broken.append(f"{verb} got {item!r}, which get() never gave or which had ended before")
+                    self.broken.append(f"{verb} got {item!r}, which was never given, or had ended")
 
 
 def raising(error: BaseException) -> Callable[[], Any]:
