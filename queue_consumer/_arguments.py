@@ -92,7 +92,8 @@ def checked(
     check_is("owns_queue", owns_queue, bool)
     observers = tuple(observers) if isinstance(observers, Iterable) else (observers,)
     for observer in observers:
-        check_callable("observers", observer, "with one event", None)
+        if not callable(observer) or not binds(observer, None):
+            raise TypeError(f"observers must be callables of one event; got {observer!r}")
     if (max_attempts is None) != (dead_letter is None):
         raise ValueError(
             f"max_attempts and dead_letter go together; got max_attempts={max_attempts!r}, dead_letter={dead_letter!r}"

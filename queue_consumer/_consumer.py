@@ -215,12 +215,11 @@ class Consumer(Generic[T]):
         if self._supervisor is not None:
             self._supervisor.watch.policy = self._supervision
             self._line.minder.ring()
-        if self.state is State.NEW:
-            self.start()
-        if not blocking:
-            return self._supervisor.thread if self._supervisor is not None else None
-        self._block()
-        return None
+        if blocking:
+            self._block(self._start_if_new)
+            return None
+        self._start_if_new()
+        return self._supervisor.thread if self._supervisor is not None else None
 
     def run(self) -> Report:
         """Start, block until stopped, drain: the whole life of a consumer in a script. Takes SIGINT and SIGTERM.
@@ -228,33 +227,42 @@ class Consumer(Generic[T]):
         Raises:
             SupervisionError: what the supervisor gave up on.
         """
-        self.start()
-        self._block()
+        self._block(self.start)
         return self._end()
 
-    def _block(self) -> None:
-        """Wait for the end; signals drain, and once more stop."""
-        supervisor = self._supervisor
-        if supervisor is None:
-            return
+    def _start_if_new(self) -> None:
+        if self.state is State.NEW:
+            self.start()
+
+    def _block(self, begin: Callable[[], object]) -> None:
+        """Begin, and wait for the end. The first signal drains, the second stops now, from the very beginning on."""
         woken = Bell()
         signals = 0
 
         def on_signal(count: int) -> None:
             nonlocal signals
             signals = count
-            if count > 1:
-                supervisor.deadline = 0.0
+            if count > 1 and self._supervisor is not None:
+                self._supervisor.deadline = 0.0
             self.stop()
             woken.ring()
 
         with taken(on_signal):
+            try:
+                begin()
+            except UsageError:
+                if not signals:  # otherwise it was stopped before it could start
+                    raise
+            supervisor = self._supervisor
+            if supervisor is None:
+                return
             supervisor.stopped.will_ring(woken)
             said = 0
             while not supervisor.stopped:
                 woken.wait(1)  # and not for ever, since not on every system a signal ends a wait
                 if said < signals:
                     said = signals
+                    supervisor.draining.wait(1)  # so that it is true when it is said
                     self._say_draining(said)
         supervisor.thread.join(5)
         if supervisor.failure is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ._bells import Bell
+from ._bells import Bell, Latch
 from ._events import CallbackFailed, log
 from ._getter import Getter
 from ._ledger import Leftover, Report, Stats
@@ -30,6 +30,8 @@ GLANCE = 0.02  # between two looks
 
 class Patience(Protocol):
     """How long to wait, and what to do meanwhile: mind the line, which still has to finish things."""
+
+    draining: Latch  # opened when handlers have been told to end
 
     @property
     def time_left(self) -> float: ...
@@ -63,6 +65,7 @@ class Drain:
         if line.returning:
             for handler in self._pool.everybody():
                 handler.halt()
+        patience.draining.open()
         while patience.time_left > 0 and not (
             all(getter.ended for getter in self._getters) and line.ledger.outstanding() == 0
         ):

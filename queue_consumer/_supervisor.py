@@ -36,6 +36,7 @@ class Supervisor(Worker):
         self.pool = pool
         self.cleaner = stations.cleaner
         self.getters = [stations.getter(f"getter-{number + 1}") for number in range(options.getters)]
+        self.draining = Latch()
         self.stopped = Latch()
         self.report: Report | None = None
         self.failure: SupervisionError | None = None

@@ -94,7 +94,7 @@ WRONG = (
     Wrong("stop_when", (30, no_arguments), TypeError, "callable with Stats, or None"),
     Wrong("supervision", (60, {"stuck_time": 1}), TypeError, "a Supervision, or None"),
     Wrong("observers", (7, [7], [no_arguments]), TypeError, "callable with one event"),
-    Wrong("loop", ("loop",), TypeError, "an AbstractEventLoop, or None"),
+    Wrong("loop", ("loop",), TypeError, "an asyncio event loop, or None"),
     Wrong("owns_queue", (None,), TypeError, "a bool"),
 )
 CASES = [(row, value) for row in WRONG for value in row.values]
@@ -208,7 +208,7 @@ class Generating:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "nothing": (None, "handler must be given, or the queue must have one"),
+    "nothing": (None, "handler must be a function of an iterator of items"),
     "not callable": (7, "handler must be a function of an iterator of items; got 7"),
     "generator function": (generator, "must not be a generator function"),
     "asynchronous generator function": (asynchronous_generator, "must not be a generator function"),

@@ -259,8 +259,9 @@ def test_many_threads_get_at_once() -> None:
     counting = threading.Condition()
     inside, most = list[threading.Thread](), list[int]()
     crowded = Crowded([items(5)])
-    crowded.reconcile(run_to_rest(THREADS.consumer(crowded, read_all, max_workers=4, max_handlers=8)))
-    assert max(most) == 4
+    report = run_to_rest(THREADS.consumer(crowded, read_all, max_workers=4, max_handlers=8))
+    crowded.reconcile(report)
+    assert (max(most), report.stats.revived) == (4, 0)
 
 
 # ---------------------------------------------------------------------------- interrupt

@@ -791,5 +791,5 @@ def test_a_consumer_over_a_faulty_queue_reconciles(seed: int) -> None:
 
     consumer = Consumer(faulty, handler, max_workers=2, max_handlers=2, messages_bulk_size=3)
     with consumer:
-        consumer.wait_idle(20)
+        assert consumer.wait_idle(20), consumer.stats()
     faulty.reconcile(consumer.shutdown(), handled=handled)
