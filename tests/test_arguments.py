@@ -93,7 +93,7 @@ WRONG = (
     Wrong("dead_letter", (7, follow), TypeError, "callable with an item and its failure, or None"),
     Wrong("stop_when", (30, no_arguments), TypeError, "callable with Stats, or None"),
     Wrong("supervision", (60, {"stuck_time": 1}), TypeError, "a Supervision, or None"),
-    Wrong("observers", (7, [7], [no_arguments]), TypeError, "callable with one event"),
+    Wrong("observers", (7, [7], [no_arguments]), TypeError, "callables of one event"),
     Wrong("loop", ("loop",), TypeError, "an asyncio event loop, or None"),
     Wrong("owns_queue", (None,), TypeError, "a bool"),
 )
