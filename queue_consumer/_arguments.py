@@ -6,7 +6,7 @@ import inspect
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -90,8 +90,8 @@ def checked(
     check_callable("stop_when", stop_when, "with Stats", None)
     check_is("with_thread_executor", with_thread_executor, bool)
     check_is("owns_queue", owns_queue, bool)
-    observers = tuple(observers) if isinstance(observers, Iterable) else (observers,)
-    for observer in observers:
+    listening: tuple[Any, ...] = tuple(observers) if hasattr(observers, "__iter__") else (observers,)
+    for observer in listening:
         if not callable(observer) or not binds(observer, None):
             raise TypeError(f"observers must be callables of one event; got {observer!r}")
     if (max_attempts is None) != (dead_letter is None):
@@ -122,7 +122,7 @@ def checked(
         max_attempts=max_attempts,
         dead_letter=dead_letter,
         stop_when=stop_when,
-        observers=observers,
+        observers=listening,
         mp_context=mp_context,
         owns_queue=owns_queue,
     )
@@ -223,8 +223,8 @@ def context_of(chosen: Any) -> BaseContext:
         return chosen
     if chosen not in methods:
         raise ValueError(f"mp_context must be one of {', '.join(map(repr, sorted(methods)))}, or None; got {chosen!r}")
-    made: BaseContext = multiprocessing.get_context(chosen)
-    return made
+    context: BaseContext = multiprocessing.get_context(str(chosen))
+    return context
 
 
 def check_sendable(handler: Any, initializer: Any, context: BaseContext) -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Self, TypeAlias
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -172,8 +172,7 @@ class Receipts(Feed[T]):
         raise ValueError("not an item of this chunk that was taken and is undecided; pass the object the iterator gave")
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """What becomes of one item.
 
     `delay`: seconds, or None for the back-off's. `failure`: None for a plain retry.
@@ -187,8 +186,7 @@ class Fate:
 CONSUMED = Fate("consumed")
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a handler call ended, as plain values that may cross a process boundary.
 
     Attributes:
@@ -203,7 +201,7 @@ class Ending:
     how: Literal["returned", "raised", "died", "refused", "unopened"]
     failure: Failure | None = None
     signal: Fate | None = None
-    decided: dict[int, Fate] = field(default_factory=dict)
+    decided: Mapping[int, Fate] = {}
 
 
 RETURNED = Ending("returned")
@@ -219,7 +217,8 @@ def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> 
         return Ending("returned", decided=decided) if decided else RETURNED
     failed = Failure("Failed", "the handler returned it as failed")
     acknowledged, decided = decided, dict(decided)
-    for item in result.items:
+    named: list[Any] = result.items
+    for item in named:
         found = [i for i, own in enumerate(items) if own is item and (i not in decided or decided[i] is CONSUMED)]
         if not found:
             stranger = Failure("ValueError", "Failed() names an object that is not an item of this chunk")
@@ -249,10 +248,10 @@ def raised(error: BaseException, decided: dict[int, Fate]) -> Ending:
 class Verdict:
     """What becomes of the items of a chunk, by position. Every position is in exactly one of the four."""
 
-    consumed: list[int] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)
-    failed: list[tuple[int, Fate]] = field(default_factory=list)
-    rest: list[int] = field(default_factory=list)  # not taken: handed on, or given back
+    consumed: list[int] = field(default_factory=list[int])
+    dropped: list[int] = field(default_factory=list[int])
+    failed: list[tuple[int, Fate]] = field(default_factory=list[tuple[int, Fate]])
+    rest: list[int] = field(default_factory=list[int])  # not taken: handed on, or given back
     passed: bool = False  # the rest was there for the taking, and the handler returned without it
 
 
@@ -297,6 +296,8 @@ def undecided(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: 
             return {index: Fate("failed", None, why) for index in open_}
         case "returned", _:
             return dict.fromkeys(open_, CONSUMED)
+        case _:
+            pass
     # It raised, or its process died.
     held = taken - 1
     if taken == 0:

@@ -8,6 +8,7 @@ longer and work is waiting, another thread is hired, up to as many as there are 
 
 from __future__ import annotations
 
+import functools
 import heapq
 import logging
 import threading
@@ -45,7 +46,7 @@ class Errand:
         failure: Failure | None = None,
         attempt: int = 1,
     ) -> None:
-        self.verb = verb
+        self.verb: Verb = verb
         self.items = items
         self.lane = lane
         self.delay = delay
@@ -276,19 +277,20 @@ class Hand(Worker):
 
     def _call_for(self, errand: Errand) -> tuple[Callable[[list[Any]], object] | None, int]:
         """The queue's verb for this errand, and how many items it may carry; None where the queue has none."""
-        port, most = errand.lane.port, len(errand.items)
+        port, size = errand.lane.port, self.cleaner.call_size(errand.lane)
+        call: Callable[[list[Any]], object] | None
         match errand.verb:
             case "clean" | "drop":
-                call, size = port.cleanup, self.cleaner.call_size(errand.lane)
+                call = port.cleanup
             case "release":
-                release, delay = port.release, errand.delay
-                call = None if release is None else lambda items: release(items, delay)
-                size = port.cleanup_limit or most
+                release = port.release
+                call = None if release is None else functools.partial(release, delay=errand.delay)
+                size = port.cleanup_limit or len(errand.items)
             case "bury":
-                bury, failure = self.cleaner.dead_letter, errand.failure
-                assert bury is not None
-                assert failure is not None
-                call, size = lambda items: bury(items[0], failure), 1
+                assert self.cleaner.dead_letter is not None
+                assert errand.failure is not None
+                call = functools.partial(bury, self.cleaner.dead_letter, errand.failure)
+                size = 1
         return call, 1 if errand.attempt >= ALONE else size
 
     def _done(self, errand: Errand, items: list[Any], took: float) -> None:
@@ -298,10 +300,10 @@ class Hand(Worker):
                 self.tally.cleaned += count
             case "drop":
                 self.tally.dropped += count
-            case "release" if errand.lane.port.release is None:
-                self._left(errand, items)
-                return
             case "release":
+                if errand.lane.port.release is None:
+                    self._left(errand, items)
+                    return
                 self.tally.released += count
                 event = ItemsReleased(items=tuple(items), delay=errand.delay, left=False)
             case "bury":  # and only now may it be cleaned up
@@ -353,6 +355,11 @@ class Hand(Worker):
 
     def holds(self) -> list[Any]:
         return [errand.left() for errand in list(self.hand)]
+
+
+def bury(dead_letter: Callable[[Any, Failure], object], failure: Failure, items: list[Any]) -> None:
+    """`dead_letter` takes one item, and only one is given to it at a time."""
+    dead_letter(items[0], failure)
 
 
 def among(named: list[Any], items: list[Any]) -> list[Any]:

@@ -71,9 +71,10 @@ class Getter(Worker):
         """
         line, lane, share = self.line, self.line.lane, self._share
         began = now()
+        items: list[Any]
+        error: BaseException | None
         try:
-            answer = lane.port.get(share.left)
-            items, error = (list(answer), None) if type(answer) is list else items_of(answer)
+            items, error = items_of(lane.port.get(share.left))
         except queue.Empty:
             items, error = [], None
         except BaseException as broken:

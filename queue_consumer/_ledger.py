@@ -94,7 +94,7 @@ class Stats:
     stuck: int = 0
     fetching: str = "yes"
     idle: float = 0.0
-    queue: Mapping[str, Any] = field(default_factory=dict)
+    queue: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def ended(self) -> int:
@@ -141,7 +141,7 @@ class Report:
     stats: Stats
     balanced: bool
     leftovers: tuple[Leftover, ...] = ()
-    durations: Mapping[str, float] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict[str, float])
     provisional: bool = False
 
     def __str__(self) -> str:

@@ -150,7 +150,7 @@ class Worker:
 
 def stack_of(thread: threading.Thread) -> str:
     """Where a thread stands now; nothing if it does not run."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]
     return "".join(traceback.format_stack(frame)) if frame else ""
 
 

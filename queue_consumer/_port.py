@@ -10,7 +10,7 @@ import inspect
 import queue as std
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ._loops import Loop
 
@@ -65,7 +65,7 @@ def is_async(function: Any) -> bool:
 
 def call_of(function: Any) -> Any:
     """What runs when an object is called as a function is."""
-    return getattr(type(function), "__call__", None)  # noqa: B004 - we want the thing itself, not whether there is one
+    return getattr(cast(Any, type(function)), "__call__", None)  # noqa: B004 - we want the thing itself, not whether there is one
 
 
 def binds(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
@@ -90,7 +90,7 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 def items_of(answer: Any) -> tuple[list[Any], BaseException | None]:
     """The items in what `get` returned, and what an iterable raised midway; what it gave before is kept."""
-    if type(answer) is list or type(answer) is tuple:
+    if type(answer) in (list, tuple):
         return list(answer), None
     if answer is None:
         return [], None

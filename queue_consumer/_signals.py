@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def taken(on_signal: Callable[[int], None]) -> Iterator[None]:
+def taken(on_signal: Callable[[int], None]) -> Generator[None]:
     """While inside, signals call `on_signal` with how many came so far; the old handlers are put back afterwards.
 
     Only the main thread may set handlers, so elsewhere this does nothing. `on_signal` runs in the middle of

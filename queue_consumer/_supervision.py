@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ._errors import CrashLoop, StuckHandlers, SupervisionError
 
@@ -77,8 +77,7 @@ def check_whole(name: str, value: Any, *, least: int, optional: bool = False) ->
         raise ValueError(f"{name} must be {allowed}; got {value!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """How one worker was found.
 
     Attributes:
@@ -100,8 +99,7 @@ class Sighting:
     place_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """Say that this worker died, and will be revived in `delay` seconds."""
 
     place: str
@@ -109,16 +107,14 @@ class Died:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Revive:
+class Revive(NamedTuple):
     """Put a new worker into this place."""
 
     place: str
     restarts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
+class Stuck(NamedTuple):
     """Say that this worker is stuck. `replace`: and free its place of it."""
 
     place: str
@@ -127,8 +123,7 @@ class Stuck:
     replace: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(NamedTuple):
     """Stop the consumer and raise this."""
 
     error: SupervisionError
@@ -144,10 +139,10 @@ class Memory:
     restarts: int = 0  # in a row, without a quiet time between
     revived_at: float | None = None
     due: float | None = None
-    deaths: list[float] = field(default_factory=list)
+    deaths: list[float] = field(default_factory=list[float])
     busy: Any = None
     since: float = 0.0
-    said: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set[str])
 
 
 class Watch:

@@ -148,6 +148,8 @@ class Supervisor(Worker):
                 self.cleaner.replace(hand)
             case Handler() as handler:
                 self.pool.replace(handler)
+            case other:
+                raise AssertionError(f"nobody knows how to revive {other!r}")
 
     def _stuck(self, place: str, seconds: float, limit: str, replace_it: bool) -> None:
         handler = self._worker(place)

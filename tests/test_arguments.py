@@ -308,7 +308,7 @@ class AsynchronousObject:
 def test_async_handler_is_recognised(handler: Any) -> None:
     """An `async def`, an object whose call is one, or a partial of one runs in coroutines without being asked to."""
     queue = ScriptedQueue([[Item("1"), Item("2")]])
-    with Consumer(queue, handler) as consumer:
+    with Consumer(queue, handler, max_workers=1) as consumer:
         assert consumer.wait_idle(PATIENCE)
     report = consumer.shutdown()
     queue.reconcile(report)
@@ -330,7 +330,7 @@ class WithHandler(ScriptedQueue):
 def test_handler_of_the_queue() -> None:
     """Where no handler is given, the queue's own is used."""
     queue = WithHandler([[Item("1")]])
-    with Consumer(queue) as consumer:
+    with Consumer(queue, max_workers=1) as consumer:
         assert consumer.wait_idle(PATIENCE)
     queue.reconcile(consumer.shutdown())
     assert queue.handled == queue.given
@@ -421,7 +421,8 @@ def test_arguments_by_position() -> None:
     started: list[int] = []
     queue = ScriptedQueue([[Item(f"{index}") for index in range(20)]])
     with Consumer(queue, read_all, 2, 2, 10, 0, lambda: started.append(1), True) as consumer:
-        assert consumer.wait_idle(PATIENCE)
+        while consumer.stats().cleaned < 20:
+            assert consumer.wait_idle(PATIENCE)
     report = consumer.shutdown()
     queue.reconcile(report)
     assert report.stats.cleaned == 20
@@ -613,7 +614,7 @@ def test_loop_is_where_handlers_run() -> None:
     """With `loop=` coroutine handlers run on that loop."""
 
     async def program() -> None:
-        async with Consumer(queue, handler, loop=asyncio.get_running_loop()) as consumer:
+        async with Consumer(queue, handler, 1, loop=asyncio.get_running_loop()) as consumer:
             assert await consumer.await_idle(PATIENCE)
         queue.reconcile(await consumer.ashutdown())
         assert loops == {asyncio.get_running_loop()}

@@ -22,6 +22,8 @@ from support.lifecycle_handlers import Gate
 every_pool = pytest.mark.parametrize("pool", POOLS)
 SCRIPT = Path(__file__).parent / "support" / "ctrl_c_script.py"
 DRAINING = re.compile(r"draining \d items, at most 25 s; press again to stop now")
+# The sentence is there at once, and so a child may get to one more item before it is told.
+DRAINED = re.compile(r"cleaned (1 released 3|2 released 2) abandoned 0 failed 0")
 STOPPING = re.compile(r"stopping now, with \d items in flight")
 
 
@@ -103,7 +105,7 @@ def test_the_first_ctrl_c_drains(pool: str, mode: str, tmp_path: Path, terminals
     gate.open()
     assert terminal.end() == 0, terminal.text
     assert "balanced True True True" in terminal.text
-    assert "cleaned 1 released 3 abandoned 0 failed 0" in terminal.text
+    assert DRAINED.search(terminal.text), terminal.text
     assert "left []" in terminal.text
     assert terminal.text.count("restored True") == 2
     assert not STOPPING.search(terminal.text)
@@ -138,7 +140,7 @@ def test_sigterm_drains_like_ctrl_c(pool: str, tmp_path: Path, terminals: list[T
     terminal.wait_for(DRAINING)
     gate.open()
     assert terminal.end() == 0, terminal.text
-    assert "cleaned 1 released 3 abandoned 0 failed 0" in terminal.text
+    assert DRAINED.search(terminal.text), terminal.text
 
 
 def test_sigterm_and_ctrl_c_count_together(tmp_path: Path, terminals: list[Terminal]) -> None:

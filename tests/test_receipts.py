@@ -31,6 +31,7 @@ from support.line_pools import (
     COROUTINES,
     FORK,
     POOLS,
+    SPAWN,
     THREADS,
     WATCHED,
     PoolKind,
@@ -157,19 +158,20 @@ def ran(kind: PoolKind, receipt: Receipt, sizes: tuple[int, ...]) -> Ran:
         if row.receipt != receipt or (row.kills and kind.pool != "processes"):
             continue
         for size in sizes:
-            for k in held_in(row, size):
+            for k in held_in(row, size, sparing=kind is SPAWN):
                 chunks.append((row, k, items_for(row, size, k)))
     queue = ScriptedQueue([items for _, _, items in chunks])
     consumer = kind.consumer(queue, HANDLERS[receipt], messages_bulk_size=max(sizes), receipt=receipt, backoff=backoff)
     return Ran(run_to_rest(consumer), queue, chunks, queue.fates())
 
 
-def held_in(row: Row, size: int) -> list[int]:
-    """Which of `size` items is the k-th one."""
+def held_in(row: Row, size: int, sparing: bool = False) -> list[int]:
+    """Which of `size` items is the k-th one, in turn."""
     if row.where != "each":
         return [size]
     # A death costs a child; where the rule was seen at every place already, one place is enough.
-    places = {2} if row.kills and row.receipt != "advance" else {1, 2, size // 2, size}
+    seen = sparing or row.receipt != "advance"
+    places = {2} if row.kills and seen else {1, 2, size // 2, size}
     return sorted({min(k, size) for k in places if k})
 
 

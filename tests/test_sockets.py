@@ -546,7 +546,7 @@ class Asynchronous:
 def test_every_verb_may_be_a_coroutine() -> None:
     """Coroutine verbs are awaited, all on one loop, and mean what plain ones mean."""
     script = Asynchronous([[Item("good"), Item("bad", "raise")], items(5)])
-    consumer = THREADS.consumer(script, follow, max_workers=2)
+    consumer = THREADS.consumer(script, follow)
     assert consumer.stats().queue == {"waiting": 1}
     report = run_to_rest(consumer)
     script.inner.reconcile(report)

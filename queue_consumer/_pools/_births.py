@@ -61,6 +61,10 @@ class Birth:
             case "fork":
                 self._template = Template(self._handler, self._initializer, self._receipt)
             case "forkserver":
+                # Imported once there, and not again by every child.
+                server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+                if _child.__name__ not in server._preload_modules:
+                    multiprocessing.forkserver.set_forkserver_preload([*server._preload_modules, _child.__name__])
                 # From here: one that is started by a thread that keeps Ctrl-C to itself would pass that on to all
                 # the children it will ever have, and not all of them are ours.
                 multiprocessing.forkserver.ensure_running()
@@ -70,7 +74,7 @@ class Birth:
     def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
         if self._template is not None:
             return self._template.bear(data, control, memory, marks)
-        process = self._context.Process(  # type: ignore[attr-defined]
+        process: Any = self._context.Process(  # type: ignore[attr-defined]
             target=_child.main,
             args=(
                 Handed(data),

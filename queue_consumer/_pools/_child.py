@@ -28,14 +28,17 @@ from ._wire import (
     BEGUN,
     DONE,
     EXHAUSTED,
+    HALT,
     MARKS,
     OUTCOME,
     READING,
     READY,
+    RECALL,
     REFUSED,
     REPORTED,
     RETURNED,
     SLOTS,
+    STACK,
     UNREADABLE,
     WHERE,
     Channel,
@@ -242,16 +245,18 @@ class Child:
             if not letters:
                 os._exit(1)  # the parent is gone, and nobody would hear of what we did
             for letter in letters:
-                match bytes([letter]):
-                    case b"R":
-                        self._recall()
-                    case b"H":
-                        self._halted = True
-                        for chunk in list(self._held):
-                            chunk.halted = True
-                    case b"S":
-                        frame = sys._current_frames().get(self._main)
-                        self._send((WHERE, "".join(traceback.format_stack(frame))))
+                self._obey(bytes([letter]))
+
+    def _obey(self, letter: bytes) -> None:
+        if letter == RECALL:
+            self._recall()
+        elif letter == HALT:
+            self._halted = True
+            for chunk in list(self._held):
+                chunk.halted = True
+        elif letter == STACK:
+            frame = sys._current_frames().get(self._main)  # pyright: ignore[reportPrivateUsage]
+            self._send((WHERE, "".join(traceback.format_stack(frame))))
 
     def _recall(self) -> None:
         # While the main thread waits for messages there are none to read; but without an answer we are not asked again.

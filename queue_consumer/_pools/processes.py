@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 from .._arguments import Options
@@ -160,6 +161,9 @@ class Child:
         self._pool = pool
         self._handler = handler
         self.hand: dict[int, Parcel] = {}  # by slot, in the order in which the child handles them
+        self._packing: deque[list[Parcel]] = (
+            deque()
+        )  # the run that is on its way there; who takes it out accounts for it
         self._slot = 0
         self._chunk_took = 1.0  # seconds, of late
         self._chunk_bytes = 1.0  # of late
@@ -312,15 +316,15 @@ class Child:
             self._turned = now()
         body: bytes | list[bytes]
         plain = Chunk not in map(type, run)
+        self._packing.append(run)
         try:
             if not plain and any(belt.chunk_of(parcel).singly for parcel in run):
                 raise Singly
             body = pickle.dumps(belt.items_of(run, plain), 5)
             self._chunk_bytes += (len(body) / len(run) - self._chunk_bytes) / 2
         except BaseException:  # whatever an item's own code may raise: we look which it is
-            run, body = self._singly(run)
-        if run:
-            self._send_body(run, body)
+            body = self._singly(run)
+        self._send_body(run, body)
 
     def _send_body(self, run: list[Parcel], body: bytes | list[bytes]) -> None:
         handler, line, hand, slot = self._handler, self._handler.line, self.hand, self._slot
@@ -330,6 +334,12 @@ class Child:
         if line.lane.port.attempt is not None:
             attempts = [handler.settling.attempt_of(item) for item in belt.items_of(run, False)]
         self._memory.clear(first, len(run))
+        try:
+            self._packing.pop()
+        except IndexError:
+            return  # somebody else has accounted for it
+        if not run:
+            return
         for parcel in run:
             hand[slot] = parcel
             slot = (slot + 1) % wire.SLOTS
@@ -349,21 +359,21 @@ class Child:
             most = min(most, (worn - self._sent) // self._handler.line.belt.size)
         return max(1, most)
 
-    def _singly(self, run: list[Parcel]) -> tuple[list[Parcel], list[bytes]]:
+    def _singly(self, run: list[Parcel]) -> list[bytes]:
         """Pickle item by item; a chunk with one that cannot be is settled, and the others remain."""
-        sendable: list[Parcel] = []
         body: list[bytes] = []
-        for chunk in map(self._handler.line.belt.chunk_of, run):
+        run[:] = map(self._handler.line.belt.chunk_of, run)
+        for chunk in list(run):
             frames: list[bytes] = []
             try:
                 for item in chunk.items:
                     frames.append(pickle.dumps(item, 5))
             except BaseException as error:  # it fails alone
+                run.remove(chunk)
                 self._unsendable(chunk, len(frames), error)
                 continue
-            sendable.append(chunk)
             body += frames
-        return sendable, body
+        return body
 
     def _unsendable(self, chunk: Chunk, index: int, error: BaseException) -> None:
         failure = Failure.of(error)
@@ -396,6 +406,8 @@ class Child:
                     self._peak = rest[0]
                 case wire.WHERE:
                     self._handler.told(rest[0])
+                case _:
+                    raise AssertionError(f"a child said what no child says: {kind!r}")
         self._settle_until(None)
         if not messages and len(self.hand) > 1 and not self._recalled:
             # It said nothing for a while and has more than it can do.
@@ -453,7 +465,7 @@ class Child:
         What it had not begun goes to another, and none of it is to blame.
         """
         self._settle_until(None)
-        unbegun: list[Chunk] = []
+        unbegun = self._unpack()
         reading = False  # it died while it read a run of chunks
         for slot in list(self.hand):
             word = self._memory.words[slot]
@@ -480,13 +492,20 @@ class Child:
 
     def take_over(self) -> list[Chunk]:
         """All that the child holds, for somebody else to account for."""
-        chunks: list[Chunk] = []
+        chunks = self._unpack()
         for slot in list(self.hand):
             word = self._memory.words[slot]
             for chunk in self._out_of_hand([slot]):
                 self._read(chunk, word)
                 chunks.append(chunk)
         return chunks
+
+    def _unpack(self) -> list[Chunk]:
+        """Take out what was on its way into the child's hand."""
+        try:
+            return list(map(self._handler.line.belt.chunk_of, self._packing.pop()))
+        except IndexError:
+            return []
 
     def _out_of_hand(self, slots: list[int]) -> list[Chunk]:
         """Take these out of the child's hand; those that somebody else has accounted for are not there."""
@@ -500,7 +519,8 @@ class Child:
         return chunks
 
     def holds(self) -> list[list[Any]]:
-        return [self._handler.line.belt.chunk_of(parcel).items for parcel in list(self.hand.values())]
+        parcels = list(self.hand.values()) + [parcel for run in list(self._packing) for parcel in list(run)]
+        return [self._handler.line.belt.chunk_of(parcel).items for parcel in parcels]
 
     # ------------------------------------------------------------------ looking, from the supervisor's thread
 
@@ -543,7 +563,7 @@ class ProcessPool(Pool):
         Raises:
             UsageError: one could not start, and why.
         """
-        if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
             print(f"queue_consumer: {UNGUARDED}", file=sys.stderr, flush=True)
             os._exit(1)  # we are a child that reads the script again; a traceback for each would hide the sentence
         self.birth.prepare()
