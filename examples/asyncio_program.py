@@ -30,9 +30,7 @@ async def fetch(pages: AsyncIterator[int]) -> None:
 
 async def main() -> None:
     queue = asyncio.Queue[int](maxsize=100)
-    consumer = Consumer(
-        queue, fetch, max_handlers=100, backoff=Constant(0.1), loop=asyncio.get_running_loop()
-    )
+    consumer = Consumer(queue, fetch, max_handlers=100, backoff=Constant(0.1), loop=asyncio.get_running_loop())
     async with consumer:
         for page in range(1000):
             await queue.put(page)

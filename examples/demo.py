@@ -140,6 +140,7 @@ class Orders:
         self.finished = threading.Event()
         self._lines = lines_of(files)
         self._read = 0
+        self._all_read = False
         self._disk_errors = sorted(disk_errors)
         self._held = 0
         self._returns = Counter[str]()
@@ -155,20 +156,22 @@ class Orders:
             bulk: list[Line] = []
             while self._later and self._later[0][0] <= time.monotonic() and len(bulk) < limit:
                 bulk.append(heapq.heappop(self._later)[1])
-            fresh = list(itertools.islice(self._lines, min(limit, 500) - len(bulk)))
-            self._read += len(fresh)
-            self._held += len(bulk) + len(fresh)
-            if not (bulk or fresh):
+            again, wanted = len(bulk), max(0, min(limit, 500) - len(bulk))
+            bulk += itertools.islice(self._lines, wanted)
+            self._read += len(bulk) - again
+            self._all_read |= len(bulk) - again < wanted
+            self._held += len(bulk)
+            if not bulk:
                 self._changed.wait(0.05)
-            return bulk + fresh
+            self._look_for_the_end()
+            return bulk
 
     def cleanup(self, lines: Sequence[Line]) -> None:
         """These are done with."""
         with self._changed:
             self.cleaned += [line.place for line in lines]
             self._held -= len(lines)
-            if not (self._held or self._later):
-                self._look_for_the_end()
+            self._look_for_the_end()
 
     def release(self, lines: Sequence[Line], delay: float = 0) -> None:
         """These come again, after `delay` seconds."""
@@ -188,11 +191,8 @@ class Orders:
             self._changed.notify_all()
 
     def _look_for_the_end(self) -> None:
-        following = next(self._lines, None)
-        if following is None:
+        if self._all_read and not (self._held or self._later):
             self.finished.set()
-        else:
-            self._lines = itertools.chain([following], self._lines)
 
 
 def lines_of(files: Iterable[Path]) -> Iterator[Line]:
@@ -446,9 +446,7 @@ def demo(items: int, seed: int, folder: Path) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description="The line at work, with trouble planted and accounted for.")
     parser.add_argument("--items", type=int, default=100_000, help="orders for each pool (default: 100,000)")
-    parser.add_argument(
-        "--seed", type=int, default=random.randrange(1000), help="of the orders and the trouble"
-    )
+    parser.add_argument("--seed", type=int, default=random.randrange(1000), help="of the orders and the trouble")
     options = parser.parse_args()
     if options.items < 1000:
         parser.error("--items must be at least 1000, so that the trouble finds room")
@@ -457,9 +455,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="queue_consumer-demo-") as folder:
         try:
             return 0 if demo(options.items, options.seed, Path(folder)) else 1
-        except (
-            KeyboardInterrupt
-        ):  # by now the consumer has given back what it held, and its children are gone
+        except KeyboardInterrupt:  # by now the consumer has given back what it held, and its children are gone
             say("\ninterrupted")
             return 130
 

@@ -217,8 +217,7 @@ def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> 
         return Ending("returned", decided=decided) if decided else RETURNED
     failed = Failure("Failed", "the handler returned it as failed")
     acknowledged, decided = decided, dict(decided)
-    named: list[Any] = result.items
-    for item in named:
+    for item in cast("Failed[Any]", result).items:
         found = [i for i, own in enumerate(items) if own is item and (i not in decided or decided[i] is CONSUMED)]
         if not found:
             stranger = Failure("ValueError", "Failed() names an object that is not an item of this chunk")

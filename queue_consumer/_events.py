@@ -8,20 +8,44 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
 
 from ._chunk import Failure
 
 log = logging.getLogger("queue_consumer")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+E = TypeVar("E")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def fact(kind: type[E]) -> type[E]:
+    """A frozen dataclass with keywords only. What it is shown as and compared by it has from `Event`: code that is
+    made for
+    each of them anew would be most of what it takes to import this package."""
+    return dataclass(frozen=True, kw_only=True, repr=False, eq=False)(kind)
+
+
+@fact
 class Event:
     """Something that has happened on the line. Durations are seconds of a monotonic clock."""
 
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        return f"{type(self).__name__}({shown})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+
+@fact
 class ConsumerStarted(Event):
     """The line is running: its getters, its pool, its cleaner, its supervisor."""
 
@@ -30,7 +54,7 @@ class ConsumerStarted(Event):
     handlers: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class BulkReceived(Event):
     """One `get()` came back, with items or with none. `waited`: for room, before it; `took`: the call itself."""
 
@@ -40,7 +64,7 @@ class BulkReceived(Event):
     took: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ChunkStarted(Event):
     """A handler call begins. `on_belt`: how long the chunk had waited for it.
 
@@ -52,7 +76,7 @@ class ChunkStarted(Event):
     on_belt: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ChunkHandled(Event):
     """A handler call has ended, and this is what it came to.
 
@@ -69,7 +93,7 @@ class ChunkHandled(Event):
     took: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ItemsCleaned(Event):
     """These are done with: the queue's `cleanup` returned, or it has none.
 
@@ -81,7 +105,7 @@ class ItemsCleaned(Event):
     took: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ItemsReleased(Event):
     """These went back to the queue, to be seen again after `delay` seconds.
 
@@ -93,7 +117,7 @@ class ItemsReleased(Event):
     left: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class CleanupFailed(Event):
     """The queue's `cleanup` or `release` raised.
 
@@ -107,14 +131,14 @@ class CleanupFailed(Event):
     final: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ItemsLost(Event):
     """The leases of these were lost; they are not cleaned up."""
 
     items: tuple[Any, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class WorkerDied(Event):
     """A getter, cleaner or pool worker ended though it should not have."""
 
@@ -123,7 +147,7 @@ class WorkerDied(Event):
     revive_in: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class WorkerRevived(Event):
     """A new worker stands in the place of a dead or stuck one.
 
@@ -134,7 +158,7 @@ class WorkerRevived(Event):
     restarts: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class HandlerStuck(Event):
     """A handler has been busy with one item for `seconds`. `stack`: where it stands now.
 
@@ -149,7 +173,7 @@ class HandlerStuck(Event):
     replaced: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class Stalled(Event):
     """Nothing moved for `seconds`, though it could have."""
 
@@ -157,7 +181,7 @@ class Stalled(Event):
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class CallbackFailed(Event):
     """A callable of the user's, not the handler, raised; the line went on with its default."""
 
@@ -165,7 +189,7 @@ class CallbackFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@fact
 class ConsumerStopped(Event):
     """Nothing of this consumer runs any more, but for what `report` names."""
 

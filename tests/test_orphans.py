@@ -122,7 +122,7 @@ from queue_consumer import Consumer, MemoryQueue
 
 def handler(items):
     for item in items:
-        print(f"handled {{item}}\n", end="")
+        print(f"handled {{item}}\\n", end="")
 
 {guard}with Consumer(MemoryQueue([1, 2, 3]), handler, pool="processes", mp_context={context!r}) as consumer:
     consumer.wait_idle(30)

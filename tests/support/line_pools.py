@@ -11,7 +11,7 @@ import pytest
 from queue_consumer import Consumer, Event, Report, Supervision
 from queue_consumer._port import is_async
 
-PATIENCE = 60.0  # seconds: until a line that does not come to rest has hung
+PATIENCE = 30.0  # seconds: until a line that does not come to rest has hung
 
 
 @dataclass(frozen=True)
