@@ -68,7 +68,8 @@ from ._queues import (
 )
 from ._supervision import Supervision
 from .handlers import each
-from .memory import MemoryQueue
+from .memory import MemoryMessage, MemoryQueue
+from .observers import LogObserver, StatsdObserver
 from .policies import Constant, Exponential, Idle, MaxItems
 
 __all__ = [
@@ -98,7 +99,9 @@ __all__ = [
     "ItemsReleased",
     "LeaseLost",
     "Leftover",
+    "LogObserver",
     "MaxItems",
+    "MemoryMessage",
     "MemoryQueue",
     "Message",
     "Observer",
@@ -111,6 +114,7 @@ __all__ = [
     "Stalled",
     "State",
     "Stats",
+    "StatsdObserver",
     "StuckHandlers",
     "Supervision",
     "SupervisionError",

@@ -83,6 +83,7 @@ class Cleaner:
         self._most = most
         self._later: list[tuple[float, int, Errand]] = []
         self._later_lock = threading.Lock()
+        self._roster = threading.Lock()
         self._count = 0
 
     def send(self, errand: Errand) -> None:
@@ -100,24 +101,27 @@ class Cleaner:
         with self._later_lock:
             self._count += 1
             heapq.heappush(self._later, (now() + delay, self._count, errand))
+        if self.asleep:  # and does not know how long it may
+            self.wake()
 
-    def hire(self) -> Hand | None:
+    def hire(self) -> None:
         """One more thread, unless there are enough."""
-        if len(self.hands) >= self._most or self.closing:
-            return None
-        hand = Hand(self, f"cleaner-{len(self.hands) + 1}")
-        self.hands = [*self.hands, hand]
+        with self._roster:
+            if len(self.hands) >= self._most or self.closing:
+                return
+            hand = Hand(self, f"cleaner-{len(self.hands) + 1}")
+            self.hands = [*self.hands, hand]
         hand.start()
-        return hand
 
-    def replace(self, dead: Hand) -> Hand:
+    def replace(self, dead: Hand) -> None:
         """A new thread in the place of a dead one; what that had in hand waits again."""
         self.waiting.extendleft(reversed(dead.hand))
         dead.hand = []
-        hand = Hand(self, dead.name)
-        self.hands = [hand if other is dead else other for other in self.hands]
+        with self._roster:
+            hand = Hand(self, dead.name)
+            self.hands = [hand if other is dead else other for other in self.hands]
+        self.line.ledger.fold(dead.tally)
         hand.start()
-        return hand
 
     def gather(self, lane: Lane) -> list[Errand]:
         """For the leader: sleep until there is something, let more of it come, take a share. Empty: the end."""
@@ -224,7 +228,7 @@ class Hand(Worker):
                 self.hand = cleaner.gather(self.line.lane)
             if not self.hand:
                 return
-            if cleaner.done or cleaner.waiting:
+            if cleaner.done or cleaner.waiting:  # more than one share
                 cleaner.hire()
             self.work()
 

@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 from ._arguments import POLLING_TIME, STUCK_TIME, PoolName, changes_of, check_is, check_loop, checked
 from ._bells import Bell
 from ._chunk import Failure, Receipt
-from ._errors import UsageError
+from ._errors import SupervisionError, UsageError
 from ._events import ConsumerStarted, Observer, Observers
 from ._getter import ASLEEP
 from ._ledger import Ledger, Report, Result, Stats
@@ -339,7 +339,8 @@ class Consumer(Generic[T]):
         supervisor.thread.join(5)
         if supervisor.failure is not None:
             raise supervisor.failure
-        assert supervisor.report is not None
+        if supervisor.report is None:
+            raise SupervisionError(f"the supervisor died before it could report: {supervisor.death()}")
         return supervisor.report
 
     def _on_own_thread(self) -> bool:

@@ -70,6 +70,9 @@ class CleanupError(BackendError):
     def __str__(self) -> str:
         return f"{len(self.failed)} items were not cleaned up" + (f": {self.reason}" if self.reason else "")
 
+    def __repr__(self) -> str:
+        return f"CleanupError({self})"  # how many, and not which: it is logged
+
 
 class LeaseLost(BackendError):
     """For queues to raise from `extend`: the leases of `items` are gone."""
@@ -80,6 +83,9 @@ class LeaseLost(BackendError):
 
     def __str__(self) -> str:
         return f"the leases of {len(self.items)} items are lost"
+
+    def __repr__(self) -> str:
+        return f"LeaseLost({self})"
 
 
 class Retry(Exception):

@@ -31,6 +31,7 @@ class Getter(Worker):
         self._pause = pause
         self._hand: list[Any] = []
         self._share = Share()
+        line.belt.shares.append(self._share)
         self.doing = "starting"  # in words, for Stats.fetching
         self.productive = False
         self.abandoned = False
@@ -38,7 +39,6 @@ class Getter(Worker):
     def run(self) -> None:
         line = self.line
         line.lane.enter()
-        line.belt.shares.append(self._share)
         try:
             idle_pause = 0.0
             while (waited := self._wait_for_room()) is not None:

@@ -7,6 +7,7 @@ equation of the ledger can fail, and is a check.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,13 +34,26 @@ class Ledger:
     """All the tallies of one consumer."""
 
     def __init__(self) -> None:
-        self._tallies: list[Tally] = []
+        self._gone = Tally()
+        self._tallies = [self._gone]
+        self._folding = threading.Lock()
 
     def open(self) -> Tally:
         """A new page for a new writer."""
         tally = Tally()
-        self._tallies = [*self._tallies, tally]
+        with self._folding:
+            self._tallies = [*self._tallies, tally]
         return tally
+
+    def fold(self, tally: Tally) -> None:
+        """Its writer has ended: add its page to those of the others who have, so that the book stays thin."""
+        with self._folding:
+            gone = Tally()
+            for name in Tally.__slots__:
+                setattr(gone, name, getattr(self._gone, name) + getattr(tally, name))
+            # A new page and one step, so that whoever sums meanwhile counts nothing twice.
+            kept = [other for other in self._tallies if other is not tally and other is not self._gone]
+            self._gone, self._tallies = gone, [gone, *kept]
 
     def total(self, name: str) -> int:
         return sum([getattr(tally, name) for tally in self._tallies])

@@ -127,13 +127,18 @@ class Settling:
 
     def _hand_on(self, rest: list[Any], chunk: Chunk, passed: bool, tally: Tally) -> None:
         """What was not taken goes to the next free handler; what a second handler did not take either goes back."""
-        line = self._line
-        if line.returning or line.over:
-            self.give_back(rest, chunk.lane, tally)
-        elif passed and chunk.passes:
+        if passed and chunk.passes and not self._line.returning:
             self.give_back(rest, chunk.lane, tally, self.delay_of(rest[0]))
         else:
-            line.belt.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed)])
+            self.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed)], tally)
+
+    def put_back(self, chunks: list[Chunk], tally: Tally) -> None:
+        """These were not begun: back to the belt, for another handler; or home, if the line is to stop."""
+        if self._line.returning or self._line.over:
+            for chunk in chunks:
+                self.give_back(chunk.items, chunk.lane, tally)
+        else:
+            self._line.belt.put_back(chunks)
 
     def attempt_of(self, item: Any) -> int:
         """How often this item was delivered, as far as the queue can tell."""

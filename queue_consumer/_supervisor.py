@@ -143,6 +143,7 @@ class Supervisor(Worker):
                 if not self.line.asked:
                     new = self._stations.getter(place)
                     self.getters[self.getters.index(getter)] = new
+                    self.line.ledger.fold(getter.tally)
                     new.start()
             case Hand() as hand:
                 self.cleaner.replace(hand)

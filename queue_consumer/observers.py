@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from queue_consumer import (
+from ._events import (
     BulkReceived,
     CallbackFailed,
     ChunkHandled,

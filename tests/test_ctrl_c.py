@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from support.lifecycle import PATIENCE, POOLS
 from support.lifecycle_handlers import Gate
 
@@ -114,7 +115,7 @@ def test_the_first_ctrl_c_drains(pool: str, mode: str, tmp_path: Path, terminals
 
 @pytest.mark.parametrize(("pool", "mode"), [*((pool, "run") for pool in POOLS), ("threads", "supervise")])
 def test_the_second_ctrl_c_stops_now(pool: str, mode: str, tmp_path: Path, terminals: list[Terminal]) -> None:
-    """Ctrl-C again ends the wait: tasks and processes are ended and their items released, a thread is abandoned by name."""
+    """Ctrl-C again ends the wait: tasks and processes are ended, and a thread is abandoned by name."""
     terminal, gate = script(terminals, pool, mode, tmp_path)
     terminal.press_ctrl_c()
     terminal.wait_for(DRAINING)
@@ -155,9 +156,7 @@ def test_sigterm_and_ctrl_c_count_together(tmp_path: Path, terminals: list[Termi
 
 
 @pytest.mark.parametrize("pool", ["threads", "processes"])
-def test_ctrl_c_outside_of_blocking_mode_is_the_programs(
-    pool: str, tmp_path: Path, terminals: list[Terminal]
-) -> None:
+def test_ctrl_c_outside_of_blocking_mode_is_the_programs(pool: str, tmp_path: Path, terminals: list[Terminal]) -> None:
     """In a with statement Ctrl-C is a KeyboardInterrupt as ever: leaving it drains, and the interrupt goes on."""
     terminal, gate = script(terminals, pool, "with", tmp_path)
     terminal.press_ctrl_c()

@@ -183,7 +183,10 @@ def test_architecture_draws_the_floors() -> None:
     floors = literal(ROOT / "tests" / "test_house_rules.py", "FLOORS")
     rows = re.findall(r"^ *(\d+) {2,}(\S.*)$", text_of(ROOT / "ARCHITECTURE.md"), flags=re.MULTILINE)
     drawn = {int(number): sorted(places.split()) for number, places in rows}
-    assert drawn == {number: sorted(places) for number, places in enumerate(floors)}
+    kept = {number: sorted(places) for number, places in enumerate(floors)}
+    assert drawn == kept, "they are:\n" + "\n".join(
+        f"{number:2}  {'  '.join(places)}" for number, places in reversed(kept.items())
+    )
 
 
 def test_changelog_begins_with_this_version() -> None:

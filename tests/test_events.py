@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile, until
 
 import queue_consumer
 from queue_consumer import (
@@ -21,6 +20,7 @@ from queue_consumer import (
     ChunkHandled,
     ChunkStarted,
     CleanupFailed,
+    Constant,
     Consumer,
     ConsumerStarted,
     ConsumerStopped,
@@ -36,6 +36,7 @@ from queue_consumer import (
     WorkerRevived,
 )
 from queue_consumer.testing import RecordingObserver
+from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile, until
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
 ITEMS = [f"ok-{number}" for number in range(20)]
@@ -103,7 +104,8 @@ def test_the_events_of_a_good_day(pool: str) -> None:
     assert received == started == consumed == ITEMS
     assert sorted(cleaned) == sorted(ITEMS)
     assert {event.worker for event in events.of(BulkReceived)} == {"getter-1"}
-    assert {event.worker for event in (*events.of(ChunkStarted), *events.of(ChunkHandled))} == {"handler-1"}
+    assert {event.worker for event in events.of(ChunkStarted)} == {"handler-1"}
+    assert {event.worker for event in events.of(ChunkHandled)} == {"handler-1"}
     assert {len(event.items) for event in events.of(ChunkStarted)} <= {1, 2, 3}
     for event in events.of(ChunkHandled):
         assert (event.failed, event.dropped, event.handed_on, event.failure) == ((), (), (), None)
@@ -117,7 +119,7 @@ def test_the_events_of_a_good_day(pool: str) -> None:
 @every_pool
 def test_durations_are_seconds_of_at_least_nothing(pool: str) -> None:
     """Every duration is a float of at least 0, of a clock that does not go back."""
-    events, _ = told(pool, [*ITEMS, "raise", "retry:900", "drop"], backoff=lambda attempt: 900)
+    events, _ = told(pool, [*ITEMS, "raise", "retry:900", "drop"], backoff=Constant(900))
     seen = {type(event) for event in events.events if durations(event)}
     assert seen >= {BulkReceived, ChunkStarted, ChunkHandled, ItemsCleaned, ItemsReleased}
     for event in events.events:
@@ -134,7 +136,7 @@ def test_the_events_of_a_bad_day(pool: str) -> None:
         ["ok-1", "raise:so bad", "drop:spam", "retry:7", "ok-2"],
         messages_bulk_size=5,
         queue={"bulk": 5},
-        backoff=lambda attempt: 900,
+        backoff=Constant(900),
     )
     handled = events.of(ChunkHandled)
     assert [(h.consumed, h.failed, h.dropped) for h in handled] == [
@@ -234,7 +236,7 @@ def test_the_events_of_the_supervisor(tmp_path: Any) -> None:
 
 
 def test_events_are_told_on_the_thread_that_did_the_deed() -> None:
-    """Observers are called synchronously: by the getter, the handler, the cleaner and the supervisor, each for its own."""
+    """Observers are called synchronously: each station tells of its own deeds, on its own thread."""
     threads: dict[type[Event], set[str]] = {}
 
     def observer(event: Event) -> None:
@@ -276,7 +278,7 @@ def test_where_nobody_listens_no_event_is_made(pool: str, monkeypatch: pytest.Mo
 @every_pool
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), KeyboardInterrupt()], ids=repr)
 def test_an_observer_that_raises_is_muted_and_hurts_nobody(pool: str, error: BaseException, caplog: Any) -> None:
-    """It is logged once with its traceback, told to the others, and not called again; the items' fate is not its business."""
+    """It is logged once with its traceback, told to the others, and not called again; no item's fate changes."""
     calls: list[Event] = []
 
     def broken(event: Event) -> None:
@@ -369,8 +371,8 @@ def test_bodies_are_not_logged(pool: str, caplog: Any) -> None:
         if failing:
             raise failing.pop()
 
-    options = {"on_cleanup": fail_twice, "on_release": lambda items, delay: fail_twice()}
-    told(pool, [SECRET, f"raise:{len(SECRET)}", SECRET], queue=options, backoff=lambda attempt: 900)
+    options: dict[str, Any] = {"on_cleanup": fail_twice, "on_release": fail_twice}
+    told(pool, [SECRET, f"raise:{len(SECRET)}", SECRET], queue=options, backoff=Constant(900))
     assert caplog.records
     for record in caplog.records:
         assert SECRET not in record.getMessage()
@@ -380,7 +382,7 @@ def test_bodies_are_not_logged(pool: str, caplog: Any) -> None:
 @every_pool
 def test_a_failure_is_logged_once_with_its_traceback(pool: str, caplog: Any) -> None:
     """A handler's exception is one ERROR with the traceback of the handler; a good item logs nothing."""
-    told(pool, ["ok-1", "raise:so bad", "ok-2"], backoff=lambda attempt: 900)
+    told(pool, ["ok-1", "raise:so bad", "ok-2"], backoff=Constant(900))
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert record.levelname == "ERROR"
     assert "ValueError: so bad" in record.getMessage()

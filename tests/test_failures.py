@@ -1,15 +1,14 @@
-"""What goes wrong with single items and calls: it is tried again, given back, or told of, and never costs the line its room."""
+"""What goes wrong with single items and calls is tried again, given back, or told of, and never costs room."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile, until
-from support.lifecycle_handlers import Gate
 
 from queue_consumer import (
     CallbackFailed,
@@ -27,6 +26,8 @@ from queue_consumer import (
     each,
 )
 from queue_consumer import _cleaner as cleaner_module
+from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile, until
+from support.lifecycle_handlers import Gate
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
 ITEMS = [f"ok-{number}" for number in range(20)]
@@ -158,7 +159,7 @@ def test_a_cleanup_that_says_which_items_failed() -> None:
 
 
 def test_a_cleanup_error_that_names_nobody_means_everybody() -> None:
-    """A CleanupError without items, or with objects that are none of the call's, fails the whole call: nothing is lost."""
+    """A CleanupError that names no object of the call fails the whole call: nothing is lost."""
     for named in ([], [object()]):
         queue = ProbeQueue(["a", "b"], bulk=2, on_cleanup=fails(1, CleanupError(named)))
         consumer, _ = consumer_of("threads", queue, messages_bulk_size=2)
@@ -212,10 +213,10 @@ def test_a_queue_without_cleanup() -> None:
 
 @every_pool
 def test_cleanup_gets_the_very_objects_once_and_never_none(pool: str) -> None:
-    """`cleanup` is called with the objects that `get` gave, with at least one, and with none again that it had accepted."""
+    """`cleanup` gets the objects that `get` gave, never none, and never one again that it had accepted."""
     items = [f"{'ok' if number % 3 else 'raise'}:{number}" for number in range(60)]
     queue = ProbeQueue(items, bulk=7)
-    consumer, _ = consumer_of(pool, queue, messages_bulk_size=4, backoff=lambda attempt: NEVER)
+    consumer, _ = consumer_of(pool, queue, messages_bulk_size=4, backoff=Constant(NEVER))
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     stats = reconcile(consumer.shutdown(), queue)
@@ -250,7 +251,7 @@ def test_cleanup_limit_is_the_most_items_of_a_call() -> None:
 def test_a_release_that_fails_is_tried_again(times: int) -> None:
     """A `release` that raises is tried again like a cleanup, with the same delay."""
     queue = ProbeQueue(["raise"], on_release=fails(times))
-    consumer, events = consumer_of("threads", queue, backoff=lambda attempt: NEVER)
+    consumer, events = consumer_of("threads", queue, backoff=Constant(NEVER))
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     stats = reconcile(consumer.shutdown(), queue)
@@ -334,8 +335,8 @@ def test_default_backoff_depends_on_whether_attempts_are_counted() -> None:
     """Without a `backoff`: Exponential with jitter where the queue counts deliveries, else one second. Never hot."""
     counted, _ = consumer_of("threads", ProbeQueue())
     uncounted, _ = consumer_of("threads", ProbeQueue(without=["attempt"]))
-    assert counted._settling._default == Exponential(base=1, max=300)
-    assert uncounted._settling._default == Constant(1)
+    assert counted._stations.settling._default == Exponential(base=1, max=300)
+    assert uncounted._stations.settling._default == Constant(1)
 
 
 @pytest.mark.parametrize("retry", ["retry", "raise"])
@@ -349,13 +350,28 @@ def test_default_backoff_is_used(retry: str) -> None:
     assert reconcile(consumer.shutdown(), queue).failed == int(retry == "raise")
 
 
+def noting(asked: list[int], delay: float) -> Callable[[int], float]:
+    """A back-off that writes down what it is asked."""
+
+    def backoff(attempt: int) -> float:
+        asked.append(attempt)
+        return delay
+
+    return backoff
+
+
+def saying(delay: Any) -> Callable[[int], Any]:
+    """A back-off that always says this."""
+    return lambda attempt: delay
+
+
 def broken_backoff(attempt: int) -> Any:
     raise ZeroDivisionError("no back-off")
 
 
 @pytest.mark.parametrize(
     "backoff",
-    [broken_backoff, lambda attempt: "soon", lambda attempt: -1, lambda attempt: float("nan"), lambda attempt: float("inf")],
+    [broken_backoff, saying("soon"), saying(-1), saying(math.nan), saying(math.inf)],
     ids=["raises", "a string", "negative", "not a number", "infinite"],
 )
 def test_a_broken_backoff_is_told_of_and_the_default_used(backoff: Any) -> None:
@@ -378,7 +394,7 @@ def test_a_broken_attempt_is_told_of_and_counts_as_the_first() -> None:
 
     asked: list[int] = []
     queue = Uncounted(["raise"])
-    consumer, events = consumer_of("threads", queue, backoff=lambda attempt: asked.append(attempt) or NEVER)
+    consumer, events = consumer_of("threads", queue, backoff=noting(asked, NEVER))
     with consumer:
         until(lambda: consumer.stats().released == 1, "it went back")
     assert asked == [1]
@@ -391,9 +407,9 @@ def test_a_broken_attempt_is_told_of_and_counts_as_the_first() -> None:
 
 @every_pool
 def test_retry_goes_back_and_is_no_failure(pool: str, caplog: Any) -> None:
-    """`Retry(delay)` releases the item with that delay, without one with the back-off's; it is not logged as an error."""
+    """`Retry(delay)` releases the item with that delay, or the back-off's; it is not logged as an error."""
     queue = ProbeQueue(["retry:7", "retry", "ok", "retry:0.5"])
-    consumer, events = consumer_of(pool, queue, backoff=lambda attempt: NEVER)
+    consumer, events = consumer_of(pool, queue, backoff=Constant(NEVER))
     with consumer:
         until(lambda: consumer.stats().released >= 3, "they went back")
         assert consumer.wait_idle(PATIENCE)
@@ -441,7 +457,7 @@ def test_retry_refuses_a_wrong_delay(delay: float) -> None:
 
 @every_pool
 def test_dead_letters_after_max_attempts(pool: str) -> None:
-    """An item that fails at its last attempt goes to `dead_letter`, with why; then it is cleaned up and counted as dropped."""
+    """An item that fails at its last attempt goes to `dead_letter`, is then cleaned up, and counts as dropped."""
     buried: list[tuple[str, Failure]] = []
     queue = ProbeQueue(["raise:broken", "ok"])
     consumer, events = consumer_of(
@@ -449,7 +465,7 @@ def test_dead_letters_after_max_attempts(pool: str) -> None:
         queue,
         max_attempts=3,
         dead_letter=lambda item, failure: buried.append((item, failure)),
-        backoff=lambda attempt: 0,
+        backoff=Constant(0),
     )
     with consumer:
         until(lambda: consumer.stats().dropped == 1, "it is buried")
@@ -491,7 +507,7 @@ def test_a_dead_letter_that_raises_sends_the_item_back() -> None:
         queue,
         max_attempts=2,
         dead_letter=fails(2, ConnectionError("no dead letters today")),
-        backoff=lambda attempt: asked.append(attempt) or 0,
+        backoff=noting(asked, 0),
     )
     with consumer:
         until(lambda: consumer.stats().dropped == 1, "it is buried")
@@ -507,9 +523,7 @@ def test_retry_is_never_a_dead_letter() -> None:
     """A Retry is not a failure, however often the item was delivered."""
     buried: list[Any] = []
     queue = ProbeQueue(["retry:0"])
-    consumer, _ = consumer_of(
-        "threads", queue, max_attempts=1, dead_letter=lambda item, failure: buried.append(item)
-    )
+    consumer, _ = consumer_of("threads", queue, max_attempts=1, dead_letter=lambda item, failure: buried.append(item))
     with consumer:
         until(lambda: consumer.stats().released >= 5, "it came again and again")
     assert buried == []
@@ -546,7 +560,7 @@ FAILURES = ["raise", "odd", "exit", "break", "retry:1000", "drop"]
 def test_room_is_given_back_after_every_failure(pool: str, kind: str) -> None:
     """With room for one item only, the line consumes all that comes after any number of failures of each kind."""
     queue = ProbeQueue([*[kind] * 3, *ITEMS], bulk=1)
-    consumer, _ = consumer_of(pool, queue, prefetch=0, backoff=lambda attempt: NEVER)
+    consumer, _ = consumer_of(pool, queue, prefetch=0, backoff=Constant(NEVER))
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     stats = reconcile(consumer.shutdown(), queue)
@@ -565,6 +579,14 @@ def take_all_and_fail(items: Iterator[Any]) -> None:
         raise ValueError
 
 
+def is_good(item: str) -> bool:
+    return not item.startswith("raise")
+
+
+def bury(item: Any, failure: Failure) -> None:
+    """Dead letters that go nowhere."""
+
+
 def return_a_generator(items: Iterator[Any]) -> Any:
     first = next(items)
     return (_ for _ in ()) if first.startswith("raise") else None
@@ -573,14 +595,14 @@ def return_a_generator(items: Iterator[Any]) -> Any:
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the handler takes everything and fails": ({}, {"handler": take_all_and_fail}),
     "the handler returns a generator": ({}, {"handler": return_a_generator}),
-    "the handler is each()": ({}, {"handler": each(lambda item: not item.startswith("raise"))}),
+    "the handler is each()": ({}, {"handler": each(is_good)}),
     "cleanup always raises": ({"on_cleanup": fails(10**6)}, {}),
     "release always raises": ({"on_release": fails(10**6)}, {}),
     "there is no release": ({"without": ["release"]}, {}),
     "there is no cleanup": ({"without": ["cleanup"]}, {}),
     "the back-off raises": ({}, {"backoff": broken_backoff}),
-    "they are dead letters": ({}, {"max_attempts": 1, "dead_letter": lambda item, failure: None}),
-    "dead letters raise": ({}, {"max_attempts": 1, "dead_letter": fails(10**6), "backoff": lambda attempt: NEVER}),
+    "they are dead letters": ({}, {"max_attempts": 1, "dead_letter": bury}),
+    "dead letters raise": ({}, {"max_attempts": 1, "dead_letter": fails(10**6), "backoff": Constant(NEVER)}),
     "an observer raises": ({}, {"observers": [fails(10**6)]}),
 }
 
@@ -589,8 +611,9 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_room_is_given_back_on_every_way(way: str) -> None:
     """Whatever else fails around the item, its room is given back: the line gets to the last item."""
     queue_options, options = WAYS[way]
+    defaults: dict[str, Any] = {"prefetch": 0, "backoff": Constant(NEVER)}
     queue = ProbeQueue([*["raise"] * 3, *ITEMS], bulk=1, **queue_options)
-    options = {"prefetch": 0, "backoff": lambda attempt: NEVER, **options}
+    options = {**defaults, **options}
     consumer, _ = consumer_of("threads", queue, **options)
     with consumer:
         until(lambda: queue.stats()["got"] == 3 + len(ITEMS), "all were got")
@@ -601,7 +624,7 @@ def test_room_is_given_back_on_every_way(way: str) -> None:
 def test_room_is_given_back_by_handlers_that_take_nothing() -> None:
     """Items that no handler wants are offered to two, and then go back; the room is free for the next ones."""
     queue = ProbeQueue(ITEMS, bulk=1)
-    consumer, _ = consumer_of("threads", queue, handler=swallow, prefetch=0, backoff=lambda attempt: NEVER)
+    consumer, _ = consumer_of("threads", queue, handler=swallow, prefetch=0, backoff=Constant(NEVER))
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     stats = reconcile(consumer.shutdown(), queue)
@@ -613,7 +636,7 @@ def test_room_is_given_back_when_handlers_are_ended(pool: str, tmp_path: Any) ->
     """Tasks that are cancelled and processes that are killed give back their room."""
     gate = Gate(tmp_path)
     queue = ProbeQueue([gate.item, "ok-1", gate.item, "ok-2"], bulk=1)
-    consumer, _ = consumer_of(pool, queue, prefetch=0, time_limit=0.2, backoff=lambda attempt: NEVER)
+    consumer, _ = consumer_of(pool, queue, prefetch=0, time_limit=0.2, backoff=Constant(NEVER))
     with consumer:
         until(lambda: consumer.stats().cleaned == 2, "the others are handled")
     stats = reconcile(consumer.shutdown(), queue)
@@ -657,5 +680,3 @@ def test_signals_of_a_handler_are_plain_exceptions() -> None:
     with pytest.raises(Drop) as drop:
         raise Drop("spam")
     assert (retry.value.delay, drop.value.reason) == (3, "spam")
-
-

@@ -22,18 +22,20 @@ import pytest
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_bells", "_errors", "_lifecycle", "_queues", "_signals"),
-    ("_chunk", "_ledger", "_loops", "_supervision"),
+    ("_chunk", "_ledger", "_loops", "_standard_queues", "_supervision"),
     ("_belt", "_current", "_events", "_port", "policies"),
-    ("_line",),
+    ("_arguments", "_line"),
     ("_cleaner",),
     ("_getter", "_settling"),
     ("_pools",),  # a package is one place: its own files may import each other
+    ("_stations",),
+    ("_drain", "_once"),
     ("_supervisor",),
     ("_consumer",),
-    ("handlers", "memory"),
+    ("handlers", "memory", "observers"),
     ("__init__",),
 )
-ROOMS = ("observers", "testing")
+ROOMS = ("testing",)
 PURE = ("_chunk", "_supervision", "_lifecycle", "policies")
 IMPURE = {"threading", "time", "queue", "concurrent", "asyncio", "logging"}
 

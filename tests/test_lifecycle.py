@@ -12,18 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.lifecycle import (
-    PATIENCE,
-    POOLS,
-    Deed,
-    ProbeQueue,
-    Script,
-    consumer_of,
-    in_thread,
-    reconcile,
-    until,
-)
-from support.lifecycle_handlers import Gate, act
 
 from queue_consumer import (
     BulkReceived,
@@ -37,13 +25,22 @@ from queue_consumer import (
     ItemsCleaned,
     Report,
     Result,
-    Retry,
     State,
     Supervision,
     UsageError,
 )
 from queue_consumer._lifecycle import state_of
-from queue_consumer.testing import RecordingObserver
+from support.lifecycle import (
+    PATIENCE,
+    POOLS,
+    ProbeQueue,
+    Script,
+    consumer_of,
+    in_thread,
+    reconcile,
+    until,
+)
+from support.lifecycle_handlers import Gate
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
 ITEMS = [f"ok-{number}" for number in range(20)]
@@ -224,7 +221,7 @@ def test_shutdown_by_many_threads_at_once(pool: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("_", range(30))
 def test_shutdown_while_another_thread_starts(_: int) -> None:
-    """Shut down while it starts, a consumer has either never run or is fully stopped when `shutdown()` returns."""
+    """Shut down while it starts, a consumer has never run, or is fully stopped when `shutdown()` returns."""
     queue = ProbeQueue(ITEMS)
     consumer, _events = consumer_of("threads", queue)
     both = threading.Barrier(2)
@@ -246,7 +243,7 @@ def test_shutdown_while_another_thread_starts(_: int) -> None:
 
 
 def test_shutdown_in_the_middle_of_start_waits_for_what_is_started() -> None:
-    """Who shuts down while another thread is in `start()` gets the final report, not that of a consumer that never ran."""
+    """Who shuts down while another thread is in `start()` waits for what that starts, and gets the final report."""
     queue = ProbeQueue(ITEMS)
     started, go_on = threading.Event(), threading.Event()
 
@@ -338,7 +335,7 @@ def from_close(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
 
 
 def from_dead_letter(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
-    return ProbeQueue(["raise"]), {"max_attempts": 1, "dead_letter": lambda item, failure: place()}
+    return ProbeQueue(["raise"]), {"max_attempts": 1, "dead_letter": place}
 
 
 def from_backoff(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
@@ -350,7 +347,7 @@ def from_backoff(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
 
 
 def from_stop_when(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
-    return ProbeQueue(ITEMS), {"stop_when": lambda stats: bool(place())}
+    return ProbeQueue(ITEMS), {"stop_when": place}
 
 
 def from_initializer(place: Place) -> tuple[ProbeQueue, dict[str, Any]]:
@@ -491,7 +488,7 @@ def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_s
 
 
 def test_shutdown_in_a_signal_handler_in_the_middle_of_start(on_signal: Any) -> None:
-    """A signal that comes while the main thread is in `start()` gets a provisional report, and start() goes on to stop."""
+    """A signal in the middle of `start()` gets a provisional report, and what is started stops."""
     queue = ProbeQueue(ITEMS)
     reports: list[Report] = []
 
@@ -501,7 +498,12 @@ def test_shutdown_in_a_signal_handler_in_the_middle_of_start(on_signal: Any) -> 
             until(lambda: reports, "the handler has run")
 
     consumer, _ = consumer_of("threads", queue, observers=[observer])
-    on_signal(lambda: (consumer.start(), reports.append(consumer.shutdown())))
+
+    def on_usr1() -> None:
+        consumer.start()
+        reports.append(consumer.shutdown())
+
+    on_signal(on_usr1)
     consumer.start()
     assert [report.provisional for report in reports] == [True]
     reconcile(consumer.shutdown(), queue)
@@ -517,9 +519,10 @@ def test_with_starts_and_shuts_down(pool: str) -> None:
     consumer, _ = consumer_of(pool, queue)
     with consumer as entered:
         assert entered is consumer
-        assert consumer.state is State.RUNNING
+        states = [consumer.state]
         assert consumer.wait_idle(PATIENCE)
-    assert consumer.state is State.STOPPED
+    states.append(consumer.state)
+    assert states == [State.RUNNING, State.STOPPED]
     assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS)
 
 
@@ -545,10 +548,14 @@ def test_exit_never_replaces_an_exception_in_flight() -> None:
     queue = Down(ITEMS)
     consumer, events = consumer_of("threads", queue, supervision=CRASHES)
     error = Broken()
-    with pytest.raises(Broken) as caught:
+
+    def body() -> None:
         with consumer:
             events.wait_for(ConsumerStopped)
             raise error
+
+    with pytest.raises(Broken) as caught:
+        body()
     assert caught.value is error
     with pytest.raises(CrashLoop) as crash:
         consumer.shutdown()
@@ -594,9 +601,7 @@ def test_run_of_a_running_consumer_blocks_until_its_end() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("blocking", ["run", "supervise"])
-def test_blocking_in_the_main_thread_takes_signals(
-    blocking: str, number: signal.Signals, capsys: Any
-) -> None:
+def test_blocking_in_the_main_thread_takes_signals(blocking: str, number: signal.Signals, capsys: Any) -> None:
     """Blocking in the main thread takes SIGINT and SIGTERM, drains for them, and puts the old handlers back."""
 
     def mine(number: int, frame: Any) -> None:
@@ -604,12 +609,15 @@ def test_blocking_in_the_main_thread_takes_signals(
 
     queue = ProbeQueue(ITEMS)
     consumer, events = consumer_of("threads", queue)
+
+    def raise_it() -> None:
+        until(lambda: signal.getsignal(number) is not mine, "it is taken")
+        raise_in_main(number)
+
     before = signal.signal(number, mine)
     try:
         consumer.start()
-        taking = in_thread(
-            lambda: (until(lambda: signal.getsignal(number) is not mine, "it is taken"), raise_in_main(number))
-        )
+        taking = in_thread(raise_it)
         if blocking == "run":
             consumer.run()
         else:
@@ -638,7 +646,7 @@ def test_blocking_in_another_thread_leaves_signals_alone() -> None:
 @pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize("started", [False, True])
 def test_supervise_starts_if_need_be(started: bool, blocking: bool) -> None:
-    """`supervise()` before `start()` starts the consumer, after it minds the running one; it returns a thread, or None."""
+    """`supervise()` starts a new consumer, and minds a running one; it returns a thread, or None."""
     queue = ProbeQueue(ITEMS)
     consumer, events = consumer_of("threads", queue)
     if started:
@@ -873,7 +881,7 @@ def test_resume_without_pause_does_nothing() -> None:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_run_once_in_the_calling_thread(pool: str) -> None:
-    """One `get`, handled and cleaned up when it returns, in the calling thread whatever the pool; nothing is started."""
+    """One `get`, handled and cleaned up when it returns, whatever the pool; nothing is started."""
     queue = ProbeQueue([*ITEMS, "later"], bulk=len(ITEMS))
     consumer, _ = consumer_of(pool, queue, max_handlers=8, messages_bulk_size=4)
     assert consumer.run_once() == Result(succeeded=len(ITEMS), failed=0)
@@ -909,7 +917,7 @@ def test_run_once_settles_every_item(pool: str) -> None:
     queue = ProbeQueue(["ok", "raise", "drop", "retry:5", "odd", "ok"])
     consumer, _ = consumer_of(pool, queue, max_handlers=8)
     assert consumer.run_once() == Result(succeeded=3, failed=3)
-    stats = reconcile(consumer.stats(), queue)
+    stats = reconcile(consumer.shutdown(), queue)
     assert (stats.cleaned, stats.dropped, stats.released) == (2, 1, 3)
 
 
@@ -959,11 +967,11 @@ def test_run_once_of_an_empty_queue() -> None:
     """`queue.Empty` and None are no error: nothing succeeded and nothing failed."""
 
     class Nothing:
-        answers: Any = [None, [], ()]
+        answers: Iterator[Any] = iter((None, list[str](), ()))
 
         def get(self) -> Any:
-            if self.answers:
-                return self.answers.pop()
+            for answer in self.answers:
+                return answer
             raise std.Empty
 
     consumer = Consumer[Any](Nothing(), handle)
@@ -1047,7 +1055,7 @@ def test_async_with() -> None:
 
 
 def test_async_with_on_the_programs_own_loop() -> None:
-    """Handlers that are coroutines run on the program's loop, if it is passed; starting and stopping do not block it."""
+    """Coroutines run on the program's loop, if it is passed; starting and stopping do not block it."""
     queue = ProbeQueue(ITEMS)
 
     async def main() -> set[Any]:
@@ -1153,7 +1161,7 @@ def test_arun_cancelled_asks_to_stop() -> None:
 
 @every_pool
 def test_two_consumers_share_nothing(pool: str, tmp_path: Any) -> None:
-    """Stopping one, or its being stuck, leaves another one of the same process as it was; each has its own books."""
+    """Stopping one, or its being stuck, leaves another as it was; each has its own books."""
     gate = Gate(tmp_path)
     first_queue, second_queue = ProbeQueue([gate.item]), ProbeQueue(ITEMS)
     first, first_events = consumer_of(pool, first_queue)
@@ -1204,5 +1212,3 @@ def test_two_consumers_of_one_queue_share_the_items() -> None:
     assert all(report.balanced for report in reports)
     assert sum(report.stats.cleaned for report in reports) + sum(r.stats.released for r in reports) >= len(items)
     assert queue.stats()["cleaned"] == len(items)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,8 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, in_thread, reconcile, until
-from support.lifecycle_handlers import Gate
 
 from queue_consumer import (
     BulkReceived,
@@ -20,29 +19,32 @@ from queue_consumer import (
     ChunkHandled,
     ChunkStarted,
     CleanupFailed,
+    Constant,
     Consumer,
     ConsumerStopped,
-    ItemsCleaned,
-    ItemsReleased,
     Report,
     State,
     Supervision,
     WorkerDied,
     WorkerRevived,
 )
-from queue_consumer import _supervisor as supervisor_module
+from queue_consumer import _drain as drain_module
+from queue_consumer.testing import RecordingObserver
+from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, count_walks, in_thread, reconcile, until
+from support.lifecycle_handlers import Gate
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
 ENDED_BY_FORCE = ("coroutines", "processes")
 SOON = 0.05  # seconds of patience for what will not end, where a test wants the deadline to come
 
 
-def held(tmp_path: Any, pool: str, **options: Any) -> tuple[Gate, ProbeQueue, Consumer[Any], Any]:
+def held(tmp_path: Any, pool: str, **options: Any) -> tuple[Gate, ProbeQueue, Consumer[Any], RecordingObserver]:
     """A running consumer whose only handler holds the first of four items, in a chunk of its own unless told."""
     gate = Gate(tmp_path)
     queue_options = options.pop("queue", {})
     queue = ProbeQueue([gate.item, "ok-1", "ok-2", "ok-3"], bulk=4, **queue_options)
-    consumer, events = consumer_of(pool, queue, **{"prefetch": 10, **options})
+    options.setdefault("prefetch", 10)
+    consumer, events = consumer_of(pool, queue, **options)
     consumer.start()
     gate.wait_for()
     events.wait_for(BulkReceived)
@@ -102,9 +104,7 @@ def halted(consumer: Consumer[Any]) -> bool:
 @every_pool
 def test_handlers_finish_their_chunk_where_the_rest_cannot_go_back(pool: str, tmp_path: Any) -> None:
     """Without `release` a handler in the middle of a chunk is given all of it."""
-    gate, queue, consumer, events = held(
-        tmp_path, pool, messages_bulk_size=4, queue={"without": ["release"]}
-    )
+    gate, queue, consumer, events = held(tmp_path, pool, messages_bulk_size=4, queue={"without": ["release"]})
     consumer.stop()
     until(lambda: queue.called("interrupt"), "the drain has begun")
     gate.open()
@@ -123,7 +123,7 @@ def test_a_failure_while_draining_goes_back_with_its_delay(tmp_path: Any) -> Non
         act(iter([next(items)]))
         raise ValueError
 
-    consumer, _ = consumer_of("threads", queue, handler=handler, backoff=lambda attempt: 17)
+    consumer, _ = consumer_of("threads", queue, handler=handler, backoff=Constant(17))
     consumer.start()
     gate.wait_for()
     consumer.stop()
@@ -226,8 +226,9 @@ def test_interrupt_that_blocks_is_named_in_the_report() -> None:
     reconcile(report, queue)
 
 
-def test_a_getter_that_dies_of_the_interrupt_has_stopped() -> None:
+def test_a_getter_that_dies_of_the_interrupt_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception from a `get` that was interrupted is no death to be revived from, however long the drain is."""
+    walks = count_walks(monkeypatch)
     inside, interrupted = threading.Event(), threading.Event()
 
     def on_get(number: int) -> None:
@@ -250,13 +251,8 @@ def test_a_getter_that_dies_of_the_interrupt_has_stopped() -> None:
     assert inside.wait(PATIENCE)
     consumer.stop()
     until(lambda: halted(consumer), "the getter has ended")
-    supervisor = consumer._supervisor
-    assert supervisor is not None
-    for _ in range(3):  # walks of the supervisor that would see the dead getter
-        seen = threading.Event()
-        supervisor.pool.sweep, sweep = lambda s=seen: s.set(), supervisor.pool.sweep  # type: ignore[method-assign]
-        assert seen.wait(PATIENCE)
-        supervisor.pool.sweep = sweep  # type: ignore[method-assign]
+    seen = walks()
+    until(lambda: walks() > seen + 2, "the supervisor has come by the dead getter")
     let_go.set()
     report = consumer.shutdown()
     assert events.of(WorkerRevived) == []
@@ -270,8 +266,8 @@ def test_a_getter_that_dies_of_the_interrupt_has_stopped() -> None:
 @pytest.mark.parametrize("pool", ENDED_BY_FORCE)
 @pytest.mark.parametrize("size", [1, 4])
 def test_at_the_deadline_processes_and_tasks_are_ended(pool: str, size: int, tmp_path: Any) -> None:
-    """What a process or a task holds at the deadline is released with no delay, and has not failed; none is left behind."""
-    gate, queue, consumer, events = held(tmp_path, pool, messages_bulk_size=size, backoff=lambda attempt: 99)
+    """What a process or a task holds at the deadline is released with no delay, and has not failed."""
+    gate, queue, consumer, events = held(tmp_path, pool, messages_bulk_size=size, backoff=Constant(99))
     report = consumer.shutdown(timeout=SOON)
     stats = reconcile(report, queue)
     assert (stats.released, stats.failed, stats.abandoned) == (4, 0, 0)
@@ -333,11 +329,68 @@ def test_an_abandoned_threads_outcome_is_ignored_and_its_iterator_stops(tmp_path
     assert (consumer.stats().cleaned, list(queue.calls)) == (before[0].cleaned, before[1])
     assert consumer.shutdown() is report
     assert "cleanup" not in [call[0] for call in queue.calls]
-    reconcile(report, queue)
+    stats = reconcile(report, queue)
+    assert (stats.abandoned, stats.released) == (1, 2)
+
+
+def test_only_what_an_abandoned_thread_holds_is_abandoned(tmp_path: Any) -> None:
+    """Of its chunk, the items before the one held are consumed and cleaned up, those behind it go back."""
+    gate = Gate(tmp_path)
+    queue = ProbeQueue(["ok-1", "ok-2", gate.item, "ok-3"], bulk=4)
+    consumer, _ = consumer_of("threads", queue, messages_bulk_size=4)
+    consumer.start()
+    gate.wait_for()
+    report = consumer.shutdown(timeout=0)
+    stats = reconcile(report, queue)
+    assert (stats.cleaned, stats.abandoned, stats.released, stats.failed) == (2, 1, 1, 0)
+    assert [left.items for left in report.leftovers] == [(gate.item,)]
+    gate.open()
+
+
+def test_a_coroutine_that_will_not_be_cancelled_is_abandoned_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that swallows its cancellation is left behind like a thread: named, with its item and its stack."""
+    assert drain_module.FORCE_TIME == 2
+    monkeypatch.setattr(drain_module, "FORCE_TIME", 0.1)
+    inside = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    let_go: list[asyncio.Event] = []
+
+    async def handler(items: Any) -> None:
+        async for _ in items:
+            loops.append(asyncio.get_running_loop())
+            let_go.append(asyncio.Event())
+            inside.set()
+            while not let_go[0].is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await let_go[0].wait()
+
+    queue = ProbeQueue(["ok"])
+    consumer, _ = consumer_of("coroutines", queue, handler=handler)
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    report = consumer.shutdown(timeout=0)
+    assert report.leftovers[0].where == "handler-1"
+    assert report.leftovers[0].items == ("ok",)
+    assert "in handler" in report.leftovers[0].stack
+    assert reconcile(report, queue).abandoned == 1
+    loops[0].call_soon_threadsafe(let_go[0].set)
+    until(lambda: not line_threads(), "the loop has ended")
+    assert consumer.stats().cleaned == 0
+
+
+before_the_test: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def note_threads() -> None:
+    """What ran before a test is none of its business."""
+    before_the_test.clear()
+    before_the_test.update(threading.enumerate())
 
 
 def line_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("queue_consumer-")]
+    mine = set(threading.enumerate()) - before_the_test
+    return [thread.name for thread in mine if thread.name.startswith("queue_consumer-")]
 
 
 def deaf(**options: Any) -> tuple[ProbeQueue, threading.Event, threading.Event]:
@@ -428,7 +481,7 @@ def test_a_second_shutdown_cannot_put_the_deadline_off(tmp_path: Any) -> None:
 
 def test_a_stubborn_child_is_killed(tmp_path: Any) -> None:
     """A child that is stopped, and so would hear nothing else, is killed at the deadline."""
-    gate, queue, consumer, _ = held(tmp_path, "processes")
+    _, queue, consumer, _ = held(tmp_path, "processes")
     children = [child for child in psutil.Process().children(recursive=True) if is_ours(child)]
     for child in children:
         child.suspend()
@@ -462,6 +515,7 @@ def test_cleanups_are_flushed_before_the_end() -> None:
     queue = ProbeQueue(["ok-1", "ok-2", "ok-3"], on_cleanup=on_cleanup)
     consumer, events = consumer_of("threads", queue)
     consumer.start()
+    events.wait_for(ChunkHandled, 3)
     events.wait_for(CleanupFailed)
     assert reconcile(consumer.shutdown(), queue).cleaned == 3
 
@@ -484,8 +538,8 @@ def test_releases_are_flushed_before_the_end() -> None:
 
 def test_flushing_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cleanups get 5 s at most after all else has ended; one that still blocks is abandoned by name, with its items."""
-    assert supervisor_module.FLUSH_TIME == 5
-    monkeypatch.setattr(supervisor_module, "FLUSH_TIME", 0.1)
+    assert drain_module.FLUSH_TIME == 5
+    monkeypatch.setattr(drain_module, "FLUSH_TIME", 0.1)
     inside, let_go = threading.Event(), threading.Event()
 
     def on_cleanup(items: list[Any]) -> None:
@@ -511,7 +565,7 @@ def test_flushing_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_to_be_tried_again_when_time_is_up_has_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cleanups that fail until the end are tombstoned, releases that do so are left; nothing is forgotten."""
-    monkeypatch.setattr(supervisor_module, "FLUSH_TIME", 0.05)
+    monkeypatch.setattr(drain_module, "FLUSH_TIME", 0.05)
 
     def fail(*_: Any) -> None:
         raise OSError("never")
@@ -647,10 +701,10 @@ def one_life(pool: str, items: list[str], **options: Any) -> Report:
         ("processes", {"mp_context": "spawn"}),
         ("processes", {"mp_context": "fork"}),
     ],
-    ids=lambda value: value.get("mp_context", "default") if isinstance(value, dict) else value,
+    ids=["threads", "coroutines", "forkserver", "spawn", "fork"],
 )
 def test_nothing_runs_afterwards(pool: str, options: dict[str, Any]) -> None:
-    """After `shutdown()` there are as many threads, children and file descriptors as before, however many items failed."""
+    """After `shutdown()` there are as many threads, children and file descriptors as before."""
     one_life(pool, ["ok"], **options)  # Python's own forkserver and resource tracker stay
     before = (set(line_threads()), children(), fds())
     for _ in range(2):
@@ -702,18 +756,16 @@ def test_nothing_runs_after_many_children_were_killed() -> None:
 def test_an_idle_consumer_stops_without_waiting(pool: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer with nothing to do, whose `get` can be interrupted, is stopped after a few short looks."""
     looks: list[float] = []
-    glance = supervisor_module.Supervisor._glance
+    glance = drain_module.Drain._glance
 
     def counted(self: Any, began: float) -> None:
         looks.append(began)
         glance(self, began)
 
-    monkeypatch.setattr(supervisor_module.Supervisor, "_glance", counted)
+    monkeypatch.setattr(drain_module.Drain, "_glance", counted)
     queue = ProbeQueue(["ok"], wait=PATIENCE)
     consumer, _ = consumer_of(pool, queue)
     consumer.start()
     until(lambda: consumer.stats().cleaned == 1, "it is idle")
     reconcile(consumer.shutdown(), queue)
     assert len(looks) < 100
-
-

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from queue_consumer import CallbackFailed, Idle, MaxItems, State, Stats
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile
 from support.lifecycle_handlers import Gate
 
-from queue_consumer import CallbackFailed, Idle, MaxItems, State, Stats
-
 every_pool = pytest.mark.parametrize("pool", POOLS)
 ITEMS = [f"ok-{number}" for number in range(20)]
+
+
+def all_cleaned(stats: Stats) -> bool:
+    return stats.cleaned == len(ITEMS)
 
 
 @every_pool
@@ -35,7 +39,7 @@ def test_idle_stops_the_consumer(pool: str) -> None:
 
 
 def test_idle_does_not_count_while_something_is_handled(tmp_path: Any) -> None:
-    """A slow handler is no idleness: with it in the middle of an item, `Idle` does not hold however often it is asked."""
+    """A slow handler is no idleness: while it holds an item, `Idle` does not hold however often it is asked."""
     gate = Gate(tmp_path)
     queue = ProbeQueue([gate.item])
     answers: list[bool] = []
@@ -64,10 +68,10 @@ def test_idle_does_not_count_while_something_is_handled(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     "condition",
     [
-        MaxItems(len(ITEMS)) & (lambda stats: stats.cleaned == len(ITEMS)),
-        MaxItems(10**9) | (lambda stats: stats.cleaned == len(ITEMS)),
+        MaxItems(len(ITEMS)) & all_cleaned,
+        MaxItems(10**9) | all_cleaned,
         Idle(10**6) | MaxItems(len(ITEMS)),
-        lambda stats: stats.cleaned == len(ITEMS),
+        all_cleaned,
     ],
     ids=["and", "or", "both in the box", "a callable"],
 )
@@ -79,7 +83,7 @@ def test_conditions_combine(condition: Callable[[Stats], bool]) -> None:
 
 
 def test_stop_when_is_asked_on_the_supervisors_thread() -> None:
-    """It is asked with a `Stats` of the running consumer, on the supervisor's thread, until it says yes, and not again."""
+    """It is asked with `Stats` on the supervisor's thread, until it says yes, and not again."""
     asked: list[tuple[str, State]] = []
 
     def condition(stats: Stats) -> bool:

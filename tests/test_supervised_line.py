@@ -1,18 +1,19 @@
-"""The supervisor at work: the dead are revived alone, the stuck are told of or replaced, and what cannot go on is raised."""
+"""The supervisor at work: the dead are revived, the stuck told of or replaced, and what cannot go on is raised."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from support.lifecycle import PATIENCE, POOLS, ProbeQueue, Script, consumer_of, in_thread, reconcile, until
-from support.lifecycle_handlers import Gate
+from typing_extensions import Unpack
 
 from queue_consumer import (
     ChunkHandled,
+    Constant,
     Consumer,
     ConsumerStarted,
     ConsumerStopped,
@@ -23,13 +24,26 @@ from queue_consumer import (
     State,
     StuckHandlers,
     Supervision,
-    SupervisionError,
     WorkerDied,
     WorkerRevived,
 )
 from queue_consumer._bells import Bell
 from queue_consumer._cleaner import Hand
 from queue_consumer._getter import Getter
+from queue_consumer.testing import RecordingObserver
+from support.lifecycle import (
+    PATIENCE,
+    POOLS,
+    Options,
+    ProbeQueue,
+    Script,
+    consumer_of,
+    count_walks,
+    in_thread,
+    reconcile,
+    until,
+)
+from support.lifecycle_handlers import Gate
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
 NOW = Supervision(restart_base=1e-6, restart_limit=1e-6)
@@ -45,7 +59,9 @@ def me() -> str:
 # Getters
 
 
-@pytest.mark.parametrize("error", [ConnectionError("down"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ConnectionError("down"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr
+)
 def test_a_getter_that_dies_once_is_revived(error: BaseException) -> None:
     """Whatever `get` raises, SystemExit too, ends one getter; another takes its place, and consumption goes on."""
 
@@ -166,7 +182,7 @@ def test_dead_getters_are_not_hot() -> None:
 
 
 def test_a_dead_getter_wakes_a_sleeping_sibling() -> None:
-    """If the only getter that is awake dies, one of those that sleep goes on in its stead, without waiting for a revival."""
+    """If the only getter that is awake dies, one of those that sleep goes on in its stead at once."""
     first: list[str] = []
 
     class Nothing(Script):
@@ -251,7 +267,7 @@ def test_a_pool_worker_that_cannot_start_is_tried_again(pool: str) -> None:
 def test_a_handler_that_ends_in_base_exception_frees_its_place(pool: str, verb: str) -> None:
     """SystemExit and KeyboardInterrupt fail their item like any exception: no worker dies, no place is lost."""
     queue = ProbeQueue([verb, "ok-1", verb, "ok-2", "ok-3"])
-    consumer, events = consumer_of(pool, queue, prefetch=0, backoff=lambda attempt: 1000)
+    consumer, events = consumer_of(pool, queue, prefetch=0, backoff=Constant(1000))
     with consumer:
         until(lambda: consumer.stats().cleaned == 3, "the others are handled")
     stats = reconcile(consumer.shutdown(), queue)
@@ -262,15 +278,18 @@ def test_a_handler_that_ends_in_base_exception_frees_its_place(pool: str, verb: 
 # Stuck handlers
 
 
-def stuck_line(pool: str, tmp_path: Any, **options: Any) -> tuple[Gate, ProbeQueue, Consumer[Any], Any]:
+def stuck_line(
+    pool: str, tmp_path: Any, **options: Unpack[Options]
+) -> tuple[Gate, ProbeQueue, Consumer[Any], RecordingObserver]:
     gate = Gate(tmp_path)
     queue = ProbeQueue([gate.item, "ok-1", "ok-2"])
-    consumer, events = consumer_of(pool, queue, backoff=lambda attempt: 1000, **options)
+    options["backoff"] = Constant(1000)
+    consumer, events = consumer_of(pool, queue, **options)
     return gate, queue, consumer, events
 
 
 def test_a_stuck_threads_place_is_given_away(tmp_path: Any) -> None:
-    """With `stuck_time` set, a new thread handles what comes next; the late success of the old one is cleaned up, once."""
+    """With `stuck_time` set a new thread handles what comes next; the late success of the old one counts, once."""
     gate, queue, consumer, events = stuck_line("threads", tmp_path, supervision=Supervision(stuck_time=BUSY))
     with consumer:
         (stuck,) = events.wait_for(HandlerStuck, timeout=PATIENCE)
@@ -301,7 +320,7 @@ def test_a_stuck_threads_late_failure_counts_like_any(tmp_path: Any) -> None:
                 raise ValueError("after all that")
 
     consumer, events = consumer_of(
-        "threads", queue, handler=handler, backoff=lambda attempt: 9, supervision=Supervision(stuck_time=BUSY)
+        "threads", queue, handler=handler, backoff=Constant(9), supervision=Supervision(stuck_time=BUSY)
     )
     with consumer:
         events.wait_for(HandlerStuck, timeout=PATIENCE)
@@ -315,10 +334,10 @@ def test_a_stuck_threads_late_failure_counts_like_any(tmp_path: Any) -> None:
 @pytest.mark.parametrize("pool", ["coroutines", "processes"])
 @pytest.mark.parametrize("limit", ["stuck_time", "time_limit"])
 def test_stuck_tasks_and_processes_are_ended(pool: str, limit: str, tmp_path: Any) -> None:
-    """What is stuck, or over its time limit, is cancelled or killed: the item has failed, and the next ones are handled."""
-    options: dict[str, Any] = (
-        {"time_limit": BUSY} if limit == "time_limit" else {"supervision": Supervision(stuck_time=BUSY)}
-    )
+    """What is stuck, or over its time limit, is ended: the item has failed, and the next ones are handled."""
+    options: Options = {"time_limit": BUSY}
+    if limit == "stuck_time":
+        options = {"supervision": Supervision(stuck_time=BUSY)}
     gate, queue, consumer, events = stuck_line(pool, tmp_path, **options)
     with consumer:
         (stuck,) = events.wait_for(HandlerStuck, timeout=PATIENCE)
@@ -353,9 +372,7 @@ def test_the_time_limit_is_one_items(pool: str, tmp_path: Any) -> None:
     """In a chunk, only the item over its limit fails: those before it are consumed, those behind it handed on."""
     gate = Gate(tmp_path)
     queue = ProbeQueue(["ok-1", gate.item, "ok-2", "ok-3"], bulk=4)
-    consumer, events = consumer_of(
-        pool, queue, messages_bulk_size=4, time_limit=BUSY, backoff=lambda attempt: 1000
-    )
+    consumer, events = consumer_of(pool, queue, messages_bulk_size=4, time_limit=BUSY, backoff=Constant(1000))
     with consumer:
         until(lambda: consumer.stats().cleaned == 3 and consumer.stats().released == 1, "all have their end")
     assert [stuck.item for stuck in events.of(HandlerStuck)] == [gate.item]
@@ -363,12 +380,10 @@ def test_the_time_limit_is_one_items(pool: str, tmp_path: Any) -> None:
 
 
 def test_a_stuck_thread_keeps_its_chunk(tmp_path: Any) -> None:
-    """What stands behind the item that a thread is stuck with is handled by that thread when it goes on, and cleaned up once."""
+    """What stands behind the item that a thread is stuck with is handled by it when it goes on."""
     gate = Gate(tmp_path)
     queue = ProbeQueue([gate.item, "ok-1", "ok-2", "ok-3"], bulk=3)
-    consumer, events = consumer_of(
-        "threads", queue, messages_bulk_size=3, supervision=Supervision(stuck_time=BUSY)
-    )
+    consumer, events = consumer_of("threads", queue, messages_bulk_size=3, supervision=Supervision(stuck_time=BUSY))
     with consumer:
         events.wait_for(HandlerStuck, timeout=PATIENCE)
         gate.open()
@@ -379,21 +394,18 @@ def test_a_stuck_thread_keeps_its_chunk(tmp_path: Any) -> None:
 # Giving up
 
 
-def give_up_by_crash(*, stop: bool = False) -> tuple[ProbeQueue, dict[str, Any], type[SupervisionError]]:
+def give_up_by_crash() -> tuple[ProbeQueue, Options]:
     def on_get(number: int) -> None:
         if number > 1:
             raise ConnectionError("down")
 
-    return (
-        ProbeQueue(ITEMS, on_get=on_get, bulk=5),
-        {"supervision": NOW.but(max_restarts=2), "max_handlers": 5},
-        CrashLoop,
-    )
+    queue = ProbeQueue(ITEMS, on_get=on_get, bulk=5)
+    return queue, {"supervision": NOW.but(max_restarts=2), "max_handlers": 5}
 
 
-def give_up_by_stuck(pool: str, gate: Gate) -> tuple[ProbeQueue, dict[str, Any], type[SupervisionError]]:
+def give_up_by_stuck(gate: Gate) -> tuple[ProbeQueue, Options]:
     queue = ProbeQueue([gate.item], on_interrupt=gate.open)  # so that the drain need not wait for its deadline
-    return queue, {"supervision": Supervision(stuck_time=BUSY, stuck_limit=0), "pool": pool}, StuckHandlers
+    return queue, {"supervision": Supervision(stuck_time=BUSY, stuck_limit=0)}
 
 
 def from_supervise(consumer: Consumer[Any]) -> None:
@@ -425,8 +437,8 @@ every_place = pytest.mark.parametrize("place", PLACES, ids=lambda place: place._
 
 @every_place
 def test_a_crash_loop_stops_the_consumer_and_is_raised(place: Callable[[Consumer[Any]], None]) -> None:
-    """More than `max_restarts`: the consumer stops cleanly, and CrashLoop with its report is raised to whoever waits."""
-    queue, options, _ = give_up_by_crash()
+    """More than `max_restarts`: the consumer stops cleanly, and CrashLoop is raised, with its report."""
+    queue, options = give_up_by_crash()
     consumer, events = consumer_of("threads", queue, **options)
     with pytest.raises(CrashLoop) as caught:
         place(consumer)
@@ -445,12 +457,10 @@ def test_a_crash_loop_stops_the_consumer_and_is_raised(place: Callable[[Consumer
 
 
 @every_place
-def test_too_many_stuck_stop_the_consumer_and_are_raised(
-    place: Callable[[Consumer[Any]], None], tmp_path: Any
-) -> None:
+def test_too_many_stuck_stop_the_consumer_and_are_raised(place: Callable[[Consumer[Any]], None], tmp_path: Any) -> None:
     """More than `stuck_limit` handlers stuck at once: the same, with StuckHandlers."""
-    queue, options, _ = give_up_by_stuck("threads", Gate(tmp_path))
-    consumer, _ = consumer_of(options.pop("pool"), queue, **options)
+    queue, options = give_up_by_stuck(Gate(tmp_path))
+    consumer, _ = consumer_of("threads", queue, **options)
     with pytest.raises(StuckHandlers, match="Number of stuck handlers 1 more than limit 0") as caught:
         place(consumer)
     assert reconcile(caught.value.report, queue).received == 1
@@ -461,8 +471,8 @@ def test_too_many_stuck_stop_the_consumer_and_are_raised(
 def test_stuck_limits_hold_in_every_pool(pool: str, tmp_path: Any) -> None:
     """Tasks and processes that are stuck at the same time count, though each is ended."""
     gate = Gate(tmp_path)
-    queue, options, _ = give_up_by_stuck(pool, gate)
-    consumer, _ = consumer_of(options.pop("pool"), queue, **options)
+    queue, options = give_up_by_stuck(gate)
+    consumer, _ = consumer_of(pool, queue, **options)
     with pytest.raises(StuckHandlers) as caught:
         consumer.run()
     stats = reconcile(caught.value.report, queue)
@@ -488,7 +498,7 @@ def test_without_max_restarts_nobody_gives_up() -> None:
 
 
 def test_a_cleanup_that_does_not_return_is_a_stall() -> None:
-    """Nothing moves and there is something to do: Stalled is told, with the reason, once; and again for the next stall."""
+    """Nothing moves though there is something to do: Stalled is told, with the reason, once a stall."""
     gates = [threading.Event(), threading.Event()]
     waiting = list(gates)
 
@@ -497,9 +507,7 @@ def test_a_cleanup_that_does_not_return_is_a_stall() -> None:
             assert waiting.pop(0).wait(PATIENCE)
 
     queue = ProbeQueue(["ok"], on_cleanup=on_cleanup)
-    consumer, events = consumer_of(
-        "threads", queue, supervision=Supervision(polling_time=0.01, stall_time=0.1)
-    )
+    consumer, events = consumer_of("threads", queue, supervision=Supervision(polling_time=0.01, stall_time=0.1))
     with consumer:
         (stalled,) = events.wait_for(Stalled)
         assert stalled.seconds >= 0.1
@@ -539,21 +547,6 @@ def test_an_idle_line_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reconcile(consumer.shutdown(), queue).cleaned == 1
 
 
-def count_walks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Counts the supervisor's walks round the line."""
-    from queue_consumer._supervisor import Supervisor
-
-    walks: list[None] = []
-    mind = Supervisor._mind
-
-    def counted(self: Supervisor) -> None:
-        walks.append(None)
-        mind(self)
-
-    monkeypatch.setattr(Supervisor, "_mind", counted)
-    return lambda: len(walks)
-
-
 # An idle line
 
 
@@ -572,7 +565,7 @@ def test_all_getters_but_one_sleep_while_the_queue_is_empty() -> None:
         for awake in (2, 3, 4, 4):
             script.answer([f"item for {awake}"])
             gets += 2 if len(consumer._line.lane.parked) else 1
-            script.wait_for(lambda a=awake, g=gets: script.inside == a and script.gets == g)
+            script.wait_for(partial(script.is_at, gets, awake))
             assert len(consumer._line.lane.parked) == 4 - awake
         for _ in range(4):
             script.answer([])
@@ -631,7 +624,7 @@ def test_an_item_ends_the_idle_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         answers: Any = iter([[], [], [], ["one"], [], [], []])
 
         def get(self) -> Any:
-            return next(self.answers, [])
+            return next(self.answers, None)
 
     consumer = Consumer[Any](Few(), handle, max_workers=1)
     with consumer:
@@ -643,7 +636,7 @@ def test_an_item_ends_the_idle_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("polling_time", [0, 0.25])
 def test_worker_polling_time_is_slept_after_every_get(polling_time: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`worker_polling_time` is slept after every `get`, whether it brought something or not, and instead of other pauses."""
+    """`worker_polling_time` is slept after every `get`, empty or not, and instead of other pauses."""
     slept: list[float | None] = []
     enough = threading.Event()
 
@@ -659,7 +652,7 @@ def test_worker_polling_time_is_slept_after_every_get(polling_time: float, monke
         answers: Any = iter([["one"], [], ["two"], []])
 
         def get(self) -> Any:
-            return next(self.answers, [])
+            return next(self.answers, None)
 
     consumer = Consumer[Any](Some(), handle, max_workers=1, worker_polling_time=polling_time)
     with consumer:
@@ -681,7 +674,7 @@ def test_an_idle_line_wakes_nobody_but_the_supervisor(pool: str, monkeypatch: py
 
     walks = count_walks(monkeypatch)
     script = Script()
-    options = {"max_workers": 4, "max_handlers": 4, "supervision": Supervision(polling_time=0.01)}
+    options: Options = {"max_workers": 4, "max_handlers": 4, "supervision": Supervision(polling_time=0.01)}
     consumer, events = consumer_of(pool, script, **options)
     with consumer:
         script.wait_for(lambda: script.inside == 4)

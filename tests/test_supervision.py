@@ -16,9 +16,7 @@ from queue_consumer._supervision import Died, GiveUp, Order, Revive, Sighting, S
 LONG = 1e9
 
 
-def watch(
-    *, time_limit: float | None = None, handlers: int = 4, jitter: float = 1.0, **policy: Any
-) -> Watch:
+def watch(*, time_limit: float | None = None, handlers: int = 4, jitter: float = 1.0, **policy: Any) -> Watch:
     """A watch whose chance always draws the same."""
     return Watch(Supervision(**policy), time_limit=time_limit, stuck_limit=handlers, jitter=lambda: jitter)
 

@@ -62,9 +62,10 @@ class Birth:
                 self._template = Template(self._handler, self._initializer, self._receipt)
             case "forkserver":
                 # Imported once there, and not again by every child.
-                server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-                if _child.__name__ not in server._preload_modules:
-                    multiprocessing.forkserver.set_forkserver_preload([*server._preload_modules, _child.__name__])
+                server: Any = getattr(multiprocessing.forkserver, "_forkserver", None)
+                loaded: list[str] = getattr(server, "_preload_modules", ["__main__"])
+                if _child.__name__ not in loaded:
+                    multiprocessing.forkserver.set_forkserver_preload([*loaded, _child.__name__])
                 # From here: one that is started by a thread that keeps Ctrl-C to itself would pass that on to all
                 # the children it will ever have, and not all of them are ours.
                 multiprocessing.forkserver.ensure_running()

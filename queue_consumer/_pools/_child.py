@@ -106,7 +106,6 @@ class Child:
         self._pending: deque[tuple[int, list[Any], bool, list[int] | None, bool]] = deque()  # the open run's chunks
         self._held: deque[Chunk] = deque()
         self._reading = threading.Lock()
-        self._sending = threading.Lock()
         self._main = threading.get_ident()
         self._halted = False
 
@@ -232,10 +231,9 @@ class Child:
         self._words[slot] |= REPORTED
 
     def _send(self, message: Any) -> None:
-        with self._sending:
-            self._channel.send(message)
-            while self._channel.unsent:
-                self._channel.pump_out()
+        self._channel.send(message)
+        while self._channel.unsent:
+            self._channel.pump_out()
 
     # ------------------------------------------------------------------ the listening thread
 

@@ -18,6 +18,7 @@ import select
 import socket
 import struct
 import tempfile
+import threading
 import weakref
 from multiprocessing import reduction
 from typing import Any, Protocol
@@ -140,7 +141,7 @@ def _received(dup: Any) -> int:
 
 
 class Channel:
-    """Messages over a stream socket, one reader and one writer a side. Never waits without a deadline."""
+    """Messages over a stream socket, one reader a side. Never waits without a deadline."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -148,26 +149,29 @@ class Channel:
         self._out = bytearray()
         self._in = bytearray()
         self._poll = select.poll()
+        self._sending = threading.Lock()
 
     def send(self, message: Any) -> None:
         """Send, or keep what does not fit into the socket now; `pump` sends the rest."""
         self.send_bytes(pickle.dumps(message, 5))
 
     def send_bytes(self, payload: bytes) -> None:
-        self._out += _LENGTH.pack(len(payload))
-        self._out += payload
+        with self._sending:
+            self._out += _LENGTH.pack(len(payload))
+            self._out += payload
         self._flush()
 
     def _flush(self) -> None:
-        while self._out:
-            try:
-                sent = self._sock.send(self._out)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._out.clear()  # the other side is gone, which the reader will notice
-                return
-            del self._out[:sent]
+        with self._sending:  # a child sends from two threads
+            while self._out:
+                try:
+                    sent = self._sock.send(self._out)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._out.clear()  # the other side is gone, which the reader will notice
+                    return
+                del self._out[:sent]
 
     @property
     def unsent(self) -> int:

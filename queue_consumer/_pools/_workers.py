@@ -61,6 +61,10 @@ class Handler(Worker):
                 continue
         return None
 
+    def put_back(self, chunks: list[Chunk]) -> None:
+        """Let somebody else have these, which it has not begun."""
+        self.settling.put_back(chunks, self.tally)
+
     def wanted(self) -> bool:
         """True while there may be another chunk for it."""
         return not (self.retired or self.line.belt.closed)
@@ -130,13 +134,16 @@ class Pool:
             old.place_lost = True
             old.retire()
             self.strays = [*self.strays, old]
+        else:
+            old.line.ledger.fold(old.tally)
         self.handlers = [new if other is old else other for other in self.handlers]
         new.start()
 
     def sweep(self) -> None:
         """Forget strays that have ended."""
-        if self.strays:
-            self.strays = [stray for stray in self.strays if stray.alive]
+        for stray in [stray for stray in self.strays if not stray.alive]:
+            self.strays.remove(stray)
+            stray.line.ledger.fold(stray.tally)
 
     def close(self) -> None:
         """Nothing runs any more: give back what the pool itself holds."""

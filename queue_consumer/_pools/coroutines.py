@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import io
+import traceback
 from typing import Any
 
 from .._arguments import Options
@@ -145,6 +145,9 @@ class TaskHandler(Handler):
         call = self._call
         if call is None:
             return ""
-        text = io.StringIO()
-        call.print_stack(file=text)
-        return text.getvalue()
+        lines: list[str] = []
+        waiting: Any = call.get_coro()
+        while (frame := getattr(waiting, "cr_frame", None)) is not None:  # down to what it waits for
+            lines += traceback.format_stack(frame, 1)
+            waiting = waiting.cr_await
+        return "".join(lines)

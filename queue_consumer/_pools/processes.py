@@ -396,12 +396,12 @@ class Child:
                     self._recalled = False
                     back = self._out_of_hand(rest[0])
                     self._sent -= sum(len(chunk.items) for chunk in back)
-                    self._handler.line.belt.put_back(back)
+                    self._handler.put_back(back)
                 case wire.UNREADABLE:
                     again = self._out_of_hand(rest[0])
                     for chunk in again:
                         chunk.singly = True
-                    self._handler.line.belt.put_back(again)
+                    self._handler.put_back(again)
                 case wire.DONE:
                     self._peak = rest[0]
                 case wire.WHERE:
@@ -488,7 +488,7 @@ class Child:
                         decided[index] = Fate(name, None, failure if name == "failed" else None)  # type: ignore[arg-type]
             self._settle(chunk, Ending("died", failure, None, decided))
         if unbegun:
-            self._handler.line.belt.put_back(unbegun)
+            self._handler.put_back(unbegun)
 
     def take_over(self) -> list[Chunk]:
         """All that the child holds, for somebody else to account for."""

@@ -7,12 +7,15 @@ import queue as std
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from support.lifecycle_handlers import act, act_async
+import pytest
+from typing_extensions import Unpack
 
-from queue_consumer import Consumer, MemoryQueue, Report, Stats
+from queue_consumer import Consumer, Event, Failure, MemoryQueue, Report, Stats, Supervision
+from queue_consumer._supervisor import Supervisor
 from queue_consumer.testing import RecordingObserver
+from support.lifecycle_handlers import act, act_async
 
 POOLS = ("threads", "coroutines", "processes")
 PATIENCE = 20.0  # seconds after which a test that waits has failed; never waited for in one that passes
@@ -23,8 +26,8 @@ class ProbeQueue(MemoryQueue[Any]):
 
     Args:
         items: what is in it.
-        on_get, on_cleanup, on_release, on_interrupt, on_close: called first, with what the verb was called with (`get`: with
-            the number of the call, 1 first); what they raise is what the verb raises.
+        on_get, on_cleanup, on_release, on_interrupt, on_close: called first, with what the verb was called with
+            (`get`: with the number of the call, 1 first); what they raise is what the verb raises.
         without: verbs that it is not to have.
         options: those of `MemoryQueue`.
     """
@@ -41,7 +44,8 @@ class ProbeQueue(MemoryQueue[Any]):
         without: Iterable[str] = (),
         **options: Any,
     ) -> None:
-        super().__init__(items, **{"wait": 0.05, **options})
+        options.setdefault("wait", 0.05)
+        super().__init__(items, **options)
         self.calls: list[tuple[Any, ...]] = []
         self._numbers = itertools.count(1)
         self._on_get, self._on_cleanup, self._on_release = on_get, on_cleanup, on_release
@@ -113,6 +117,9 @@ class Script:
             for _ in range(self.inside):
                 self._answers.put([])
 
+    def is_at(self, gets: int, inside: int) -> bool:
+        return (self.gets, self.inside) == (gets, inside)
+
     def answer(self, items: Any) -> None:
         self._answers.put(items)
 
@@ -122,13 +129,39 @@ class Script:
             assert self._changed.wait_for(fact, PATIENCE), f"{self.gets} gets, {self.inside} inside"
 
 
-def consumer_of(pool: str, queue: Any, **options: Any) -> tuple[Consumer[Any], RecordingObserver]:
+class Options(TypedDict, total=False):
+    """Those arguments of a `Consumer` that tests here pass."""
+
+    handler: Callable[..., object]
+    max_workers: int
+    max_handlers: int
+    messages_bulk_size: int
+    worker_polling_time: float
+    pool_initializer: Callable[[], object]
+    prefetch: int
+    backoff: Callable[[int], float]
+    time_limit: float
+    max_attempts: int
+    dead_letter: Callable[[Any, Failure], object]
+    stop_when: Callable[[Stats], bool]
+    supervision: Supervision
+    observers: Sequence[Callable[[Event], object]]
+    mp_context: str
+    owns_queue: bool
+
+
+def consumer_of(pool: str, queue: Any, **options: Unpack[Options]) -> tuple[Consumer[Any], RecordingObserver]:
     """A consumer whose handlers do what the items say, and what it tells; one of each worker unless said otherwise."""
     events = RecordingObserver()
-    handler = act_async if pool == "coroutines" else act
-    options = {"max_workers": 1, "max_handlers": 1, "pool": pool, **options}
-    options["observers"] = (events, *options.get("observers", ()))
-    return Consumer(queue, options.pop("handler", handler), **options), events
+    arguments: dict[str, Any] = {
+        "handler": act_async if pool == "coroutines" else act,
+        "max_workers": 1,
+        "max_handlers": 1,
+        "pool": pool,
+        **options,
+        "observers": (events, *options.get("observers", ())),
+    }
+    return Consumer(queue, **arguments), events
 
 
 def reconcile(report: Report | Stats, queue: MemoryQueue[Any]) -> Stats:
@@ -138,10 +171,10 @@ def reconcile(report: Report | Stats, queue: MemoryQueue[Any]) -> Stats:
     assert stats.in_flight == 0, str(stats)
     own = queue.stats()
     assert own["got"] == stats.received, (own, stats)
-    if callable(queue.cleanup):  # type: ignore[truthy-function]  # a ProbeQueue may be without
+    if callable(queue.cleanup):  # a ProbeQueue may be without
         assert own["cleaned"] == stats.cleaned + stats.dropped, (own, stats)
     assert own["released"] + own["buried"] == stats.released, (own, stats)
-    if callable(queue.cleanup):  # type: ignore[truthy-function]
+    if callable(queue.cleanup):
         assert own["in_flight"] == stats.left + stats.tombstoned + stats.lost + stats.abandoned, (own, stats)
     return stats
 
@@ -174,6 +207,19 @@ class Deed(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def count_walks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Counts the supervisor's walks round the line."""
+    walks: list[None] = []
+    mind = Supervisor.mind
+
+    def counted(self: Supervisor) -> None:
+        walks.append(None)
+        mind(self)
+
+    monkeypatch.setattr(Supervisor, "mind", counted)
+    return lambda: len(walks)
 
 
 def until(fact: Callable[[], object], what: str) -> None:

@@ -1,7 +1,7 @@
 """Handlers whose items say what is to happen, in threads, coroutines and child processes alike.
 
-An item is a string: a verb, and after a colon what it is about. Another process has nothing that a test could wait for but
-the file system, so gates are files.
+An item is a string: a verb, and after a colon what it is about. Another process has nothing that a test could
+wait for but the file system, so gates are files.
 """
 
 from __future__ import annotations

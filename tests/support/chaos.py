@@ -1,0 +1,528 @@
+"""One run of everything that can go wrong at once, drawn from a seed, and the books compared afterwards.
+
+A `Plan` says what the run is like: which pool, which receipts, how many of everything, what the queue and the handlers do
+wrong, and how it ends. `run` carries it out. Three parties keep books of their own: the consumer's ledger, the queue
+(`FaultyQueue`), and the handlers, in a file that survives them. They must agree.
+
+The same seed makes the same plan and the same misdeeds of each item. The order in which threads and processes come to
+run is the machine's, so a failure that depends on it may take some repetitions to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from support.deaths import nothing_left_behind
+
+from queue_consumer import (
+    Consumer,
+    Drop,
+    Event,
+    Failed,
+    Failure,
+    MaxItems,
+    Report,
+    Retry,
+    Stats,
+    Supervision,
+    SupervisionError,
+)
+from queue_consumer.testing import CHAOS, FaultyQueue
+
+PATIENCE = 60.0  # seconds after which a run that has not come to rest has hung
+SLOW = 0.01  # seconds that a slow handler takes
+LIMIT = 0.4  # seconds after which a hanging handler is ended, where that can be done
+HANG = float("inf")
+
+PoolName: TypeAlias = Literal["threads", "coroutines", "processes"]
+POOLS: tuple[PoolName, ...] = ("threads", "coroutines", "processes")
+
+DEEDS = (
+    "slow",
+    "raise",
+    "exit",
+    "interrupt",
+    "retry",
+    "drop",
+    "return",
+    "fail",
+    "forget",
+    "raise after the end",
+    "read ahead",
+    "kill",
+    "leave",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one run is like."""
+
+    seed: int
+    pool: PoolName
+    context: str | None
+    receipt: Literal["advance", "return", "explicit"]
+    items: int
+    bulk: int
+    size: int
+    getters: int
+    handlers: int
+    prefetch: int | None
+    naughty: float  # how likely an item is that its handler does wrong
+    tries: int  # from this delivery on every item is handled well
+    hangs: bool  # handlers hang, or are stopped
+    replaces: bool  # and their places are given away
+    initializer: bool  # one that sometimes raises
+    without: tuple[str, ...]
+    chances: dict[str, dict[str, float]]
+    max_attempts: int | None
+    observer: Literal["none", "quiet", "raises", "stops"]
+    pauses: bool
+    kills: int  # of children, from outside
+    end: Literal["rest", "shutdown", "stop twice", "stop in a handler", "enough"]
+    after: int  # so many items received, before it ends
+    timeout: float
+
+    def __str__(self) -> str:
+        return ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+
+
+def draw(seed: int, pool: PoolName | None = None) -> Plan:
+    """The plan of a seed."""
+    dice = random.Random(f"chaos {seed}")
+    drawn: PoolName = dice.choice(POOLS)
+    pool = pool or drawn
+    context = dice.choice(("fork", "fork", "fork", "forkserver", "spawn")) if pool == "processes" else None
+    end = dice.choice(("rest", "rest", "shutdown", "shutdown", "stop twice", "stop in a handler", "enough"))
+    hangs = dice.random() < 0.2
+    if hangs and pool == "threads" and end == "rest":
+        end = "shutdown"  # a thread that hangs cannot be brought to rest
+    calls = {verb: dict(faults) for verb, faults in CHAOS.items()}
+    if dice.random() < 0.2:
+        calls["get"]["raise"] = 0.3
+    if dice.random() < 0.2:
+        calls["cleanup"]["raise"] = 0.3
+    if dice.random() < 0.2:
+        calls["release"]["raise"] = 0.3
+    if dice.random() < 0.3:
+        calls["attempt"] = {"raise": 0.2}
+    if dice.random() < 0.1:
+        calls["identity"] = {"raise": 0.2}
+    if end != "rest" and dice.random() < 0.4:
+        calls["get"][dice.choice(("hang", "late", "deaf"))] = 0.05
+    without = tuple(verb for verb in ("release", "attempt", "identity", "interrupt") if dice.random() < 0.07)
+    items = dice.randrange(1, 300)
+    return Plan(
+        seed=seed,
+        pool=pool,
+        context=context,
+        receipt=dice.choice(("advance", "advance", "return", "explicit")),
+        items=items,
+        bulk=dice.choice((1, 3, 10, 50)),
+        size=dice.choice((1, 1, 2, 7, 42)),
+        getters=dice.randrange(1, 4),
+        handlers=dice.randrange(1, 5) if pool != "processes" else dice.randrange(1, 4),
+        prefetch=dice.choice((None, None, 0, 1, 20)),
+        naughty=dice.choice((0.0, 0.02, 0.1, 0.4)),
+        tries=dice.choice((2, 3, 4)),
+        hangs=hangs,
+        replaces=dice.random() < 0.5,
+        initializer=pool != "processes" and dice.random() < 0.15,
+        without=without,
+        chances=calls if dice.random() < 0.9 else {},
+        max_attempts=dice.choice((None, None, 1, 3)) if "attempt" not in without else None,
+        observer=dice.choice(("none", "none", "quiet", "raises", "stops" if end != "rest" else "quiet")),
+        pauses=dice.random() < 0.3,
+        kills=dice.choice((0, 0, 1, 5)) if pool == "processes" else 0,
+        end=end,
+        after=dice.randrange(0, items + 1),
+        timeout=dice.choice((0, 0.05, 0.5, 10.0)),
+    )
+
+
+# ------------------------------------------------------------------ the handlers, and what they write down
+
+
+class Notes:
+    """A file to which handlers in any process append: `did` an item, `consumed` it, `died`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def write(self, what: str, *ids: str) -> None:
+        """Lines that survive the process that writes them."""
+        if ids:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(fd, "".join(f"{os.getpid()} {what} {id}\n" for id in ids).encode())
+            finally:
+                os.close(fd)
+
+    def lines(self) -> Iterator[tuple[int, str, str]]:
+        for line in self.path.read_text().splitlines():
+            pid, what, id = line.split(" ")
+            yield int(pid), what, id
+
+    def of(self, kind: str) -> Counter[str]:
+        return Counter(id for _, what, id in self.lines() if what == kind)
+
+
+class Planned(Exception):
+    """What handlers here raise."""
+
+
+class Troublemaker:
+    """A handler that does to each item what the seed says, and writes down what it is done with.
+
+    Before a call ends it writes down what it consumed by the rules of the receipt; a call that is ended from outside does not
+    come to that.
+    """
+
+    def __init__(self, plan: Plan, notes: Notes) -> None:
+        self.plan = plan
+        self.notes = notes
+        self.receipt = plan.receipt
+
+    def deed(self, item: Any) -> str:
+        """What is to be done at this delivery of this item."""
+        plan = self.plan
+        dice = random.Random(f"{plan.seed} {item.body} {item.attempt}")
+        if item.attempt >= plan.tries or dice.random() >= plan.naughty:
+            return ""
+        return dice.choice((*DEEDS, "hang", "freeze") if plan.hangs else DEEDS)
+
+    def steps(self, items: Any) -> Generator[float, None, object]:
+        """One call, pausing for so many seconds at each step; `HANG` is for ever."""
+        taken: list[Any] = []
+        failed: list[Any] = []
+        acked: list[Any] = []
+        last = ""
+        for item in items:
+            taken.append(item)
+            last = deed = self.deed(item)
+            match deed:
+                case "slow":
+                    yield SLOW
+                case "hang":
+                    yield HANG
+                case "freeze" | "kill" | "leave" if self.plan.pool == "processes":
+                    self.notes.write("died", item.id)
+                    self.die(deed)
+                case "raise" | "exit" | "interrupt" | "retry" | "drop" | "freeze" | "kill" | "leave":
+                    if deed == "drop":
+                        self.notes.write("did", item.id)
+                    self.consumed(taken[:-1] if self.receipt == "advance" else [], acked)
+                    raise self.error(deed)
+                case "read ahead" if self.receipt != "advance":
+                    rest = list(items)
+                    taken += rest
+                    self.notes.write("did", *(each.id for each in rest))
+                    for each in rest if self.receipt == "explicit" else ():
+                        items.ack(each)
+                        acked.append(each)
+                case _:
+                    pass
+            self.notes.write("did", item.id)
+            if deed == "fail" and self.receipt == "explicit":
+                items.fail(item)
+            elif deed == "fail":
+                failed.append(item)
+            elif deed != "forget" and self.receipt == "explicit":
+                items.ack(item)
+                acked.append(item)
+            if deed == "return":
+                break
+        if last == "raise after the end":
+            self.consumed([], acked)
+            raise Planned(last)
+        self.consumed([item for item in taken if item not in failed], acked)
+        return Failed(failed) if failed else None
+
+    def consumed(self, by_advance: list[Any], acked: list[Any]) -> None:
+        self.notes.write("consumed", *(item.id for item in (acked if self.receipt == "explicit" else by_advance)))
+
+    def error(self, deed: str) -> BaseException:
+        match deed:
+            case "exit":
+                return SystemExit(3)
+            case "interrupt":
+                return KeyboardInterrupt()
+            case "retry":
+                return Retry(0)
+            case "drop":
+                return Drop("as planned")
+            case _:
+                return Planned(deed)
+
+    def die(self, deed: str) -> None:
+        if deed == "leave":
+            os._exit(3)
+        os.kill(os.getpid(), signal.SIGSTOP if deed == "freeze" else signal.SIGKILL)
+
+    def stopping(self) -> None:
+        """Called before each call of the handler."""
+
+
+class InThread(Troublemaker):
+    """For threads; those that hang do so until `released` is set."""
+
+    def __init__(self, plan: Plan, notes: Notes, stage: Stage) -> None:
+        super().__init__(plan, notes)
+        self.stage = stage
+
+    def __call__(self, items: Any) -> object:
+        self.stage.handling()
+        return walk(self.steps(items), lambda pause: self.stage.released.wait(min(pause, PATIENCE)))
+
+
+class InProcess(Troublemaker):
+    """For processes."""
+
+    def __call__(self, items: Any) -> object:
+        return walk(self.steps(items), lambda pause: time.sleep(min(pause, PATIENCE)))
+
+
+class InTask(InThread):
+    """For coroutines."""
+
+    async def __call__(self, items: Any) -> object:  # type: ignore[override]
+        self.stage.handling()
+        steps = self.steps(items)
+        while True:
+            await asyncio.sleep(0)
+            try:
+                pause = next(steps)
+            except StopIteration as end:
+                return end.value
+            await asyncio.sleep(min(pause, PATIENCE))
+
+
+def walk(steps: Generator[float, None, object], wait: Any) -> object:
+    """Go through a call, waiting where it says."""
+    while True:
+        try:
+            pause = next(steps)
+        except StopIteration as end:
+            return end.value
+        wait(pause)
+
+
+# ------------------------------------------------------------------ the run
+
+
+@dataclass
+class Stage:
+    """What goes on around the line in one run, in the process of the consumer."""
+
+    plan: Plan
+    notes: Notes
+    released: threading.Event = field(default_factory=threading.Event)  # lets go of handlers that hang
+    initialized: int = 0
+    told: int = 0
+    killed: int = 0
+    consumer: Consumer[Any] = field(init=False)
+
+    def initialize(self) -> None:
+        """An initializer that raises every third time."""
+        self.initialized += 1
+        if self.initialized % 3 == 2:
+            raise Planned("initializer")
+
+    def observe(self, event: Event) -> None:
+        self.told += 1
+        if self.told > self.plan.after:
+            if self.plan.observer == "raises":
+                raise Planned("observer")
+            if self.plan.observer == "stops":
+                self.consumer.stop()
+
+    def handling(self) -> None:
+        if self.plan.end == "stop in a handler" and self.consumer.stats().received >= self.plan.after:
+            self.consumer.shutdown()
+
+    def bury(self, item: Any, failure: Failure) -> None:
+        """A dead-letter box that is out of order at times."""
+        if random.Random(f"{self.plan.seed} bury {item.body} {item.attempt}").random() < 0.2:
+            raise Planned("dead_letter")
+        self.notes.write("did", item.id)
+        self.notes.write("consumed", item.id)
+
+    def kill_one(self) -> None:
+        """Kill the child that was last heard of."""
+        pids = [pid for pid, _, _ in self.notes.lines() if pid != os.getpid()]
+        if pids and self.killed < self.plan.kills:
+            self.killed += 1
+            with contextlib.suppress(OSError):
+                os.kill(pids[-1], signal.SIGKILL)
+
+
+class Outcry(logging.Handler):
+    """Listens for what must never be said."""
+
+    NEVER = ("stumbled", "does not balance", "cleaner-", "its parent stumbled")
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if any(word in text for word in self.NEVER) and "does not end and is abandoned" not in text:
+            self.heard.append(self.format(record))
+
+
+def run(plan: Plan) -> Stats:
+    """Carry out a plan.
+
+    Raises:
+        AssertionError: the books do not agree, or something was left behind.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        stack.enter_context(nothing_left_behind())
+        outcry = Outcry()
+        log = logging.getLogger("queue_consumer")
+        log.addHandler(outcry)
+        stack.callback(log.removeHandler, outcry)
+        propagates, log.propagate = log.propagate, False
+        stack.callback(setattr, log, "propagate", propagates)
+
+        notes = Notes(folder / "notes")
+        queue = FaultyQueue(
+            range(plan.items),
+            seed=plan.seed,
+            chances=plan.chances,
+            without=plan.without,
+            slow=SLOW,
+            bulk=plan.bulk,
+            wait=0.01,
+        )
+        stage = Stage(plan, notes)
+        stage.consumer = make(plan, queue, stage, notes)
+        try:
+            report = live(plan, stage)
+        finally:
+            stage.released.set()
+            queue.wake()
+        end_of_threads()
+        stats = stage.consumer.stats()
+        assert report.balanced, str(report)
+        assert stats.in_flight == 0, str(stats)
+        assert not outcry.heard, "\n".join(outcry.heard)
+        queue.reconcile(stats, handled=notes.of("did").elements())
+        reconcile(plan, stage, queue, stats)
+        return stats
+
+
+def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer[Any]:
+    handler: Any
+    match plan.pool:
+        case "threads":
+            handler = InThread(plan, notes, stage)
+        case "coroutines":
+            handler = InTask(plan, notes, stage)
+        case "processes":
+            handler = InProcess(plan, notes)
+    limits: dict[str, Any] = {}
+    if plan.hangs and not (plan.replaces and plan.pool == "threads"):
+        limits["time_limit"] = LIMIT
+    return Consumer(
+        queue,
+        handler,
+        plan.getters,
+        plan.handlers,
+        plan.size,
+        pool=plan.pool,
+        mp_context=plan.context,
+        prefetch=plan.prefetch,
+        backoff=lambda attempt: 0.001 * attempt,
+        pool_initializer=stage.initialize if plan.initializer else None,
+        max_attempts=plan.max_attempts,
+        dead_letter=None if plan.max_attempts is None else stage.bury,
+        stop_when=MaxItems(plan.after) if plan.end == "enough" else None,
+        supervision=Supervision(
+            polling_time=0.05,
+            restart_base=0.001,
+            restart_limit=0.01,
+            stuck_time=LIMIT if plan.hangs and plan.replaces else None,
+            recycle_after=25 if plan.seed % 5 == 0 else None,
+        ),
+        observers=() if plan.observer == "none" else [stage.observe],
+        **limits,
+    )
+
+
+def live(plan: Plan, stage: Stage) -> Report:
+    """Start the consumer, disturb it, and end it as planned."""
+    consumer = stage.consumer.start()
+    wait_until(stage, lambda: consumer.stats().received >= plan.after)
+    if plan.end == "rest":
+        consumer.resume()
+        until = time.monotonic() + PATIENCE
+        while not consumer.wait_idle(0.2):
+            stage.kill_one()
+            assert time.monotonic() < until, f"it does not come to rest: {consumer!r}"
+    elif plan.end == "stop twice":
+        other = threading.Thread(target=quietly, args=(consumer, plan.timeout))
+        other.start()
+        consumer.stop()
+        other.join()
+    try:
+        return consumer.shutdown(plan.timeout)
+    except SupervisionError as error:  # more are stuck than may be: that is how it ends, then
+        assert plan.hangs, repr(error)
+        assert isinstance(error.report, Report)
+        return error.report
+
+
+def quietly(consumer: Consumer[Any], timeout: float) -> None:
+    with contextlib.suppress(SupervisionError):
+        consumer.shutdown(timeout)
+
+
+def wait_until(stage: Stage, fact: Any) -> None:
+    """Wait for something that rings no bell, and meanwhile be a nuisance; not for ever, since what hangs may prevent it."""
+    consumer, plan = stage.consumer, stage.plan
+    until = time.monotonic() + (2 * LIMIT if plan.hangs or plan.chances else PATIENCE)
+    while not fact() and time.monotonic() < until and consumer.state.value == "running":
+        if plan.pauses:
+            consumer.pause()
+        time.sleep(0.002)
+        consumer.resume()
+        stage.kill_one()
+
+
+def end_of_threads() -> None:
+    """Wait for those that were abandoned, now that nothing keeps them any more."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("queue_consumer"):
+            thread.join(10)
+
+
+def reconcile(plan: Plan, stage: Stage, queue: FaultyQueue, stats: Stats) -> None:
+    """What the handlers say, against what the queue says."""
+    notes, cleaned = stage.notes, queue.cleaned
+    consumed = notes.of("consumed").keys() - cleaned
+    # A child may be killed between its last note and the end of its call.
+    deaths = stage.killed + (stats.stuck + stats.failed if plan.hangs else 0)
+    excused = stats.tombstoned + stats.abandoned + stats.left + deaths * plan.size
+    assert len(consumed) <= excused, f"consumed, but not cleaned up: {sorted(consumed)[:10]} of {len(consumed)}; {stats}"
+    if plan.end == "rest":
+        now = queue.stats()
+        assert not now["waiting"] + now["delayed"], f"it was not at rest: {now}"
+        open_ = plan.items - len(cleaned)
+        assert open_ <= stats.left + stats.tombstoned, f"{open_} were not cleaned up, and nobody says why: {stats}"
