@@ -16,7 +16,7 @@ import inspect
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -217,7 +217,7 @@ def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> 
         return Ending("returned", decided=decided) if decided else RETURNED
     failed = Failure("Failed", "the handler returned it as failed")
     acknowledged, decided = decided, dict(decided)
-    for item in cast("Failed[Any]", result).items:
+    for item in result.items:  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         found = [i for i, own in enumerate(items) if own is item and (i not in decided or decided[i] is CONSUMED)]
         if not found:
             stranger = Failure("ValueError", "Failed() names an object that is not an item of this chunk")

@@ -36,7 +36,9 @@ class Loop:
         with self._making:
             if self._ours is None:
                 self._ours = asyncio.new_event_loop()
-                self.thread = threading.Thread(target=self._ours.run_forever, name="queue_consumer-loop", daemon=True)
+                self.thread = threading.Thread(
+                    target=run_and_close, args=(self._ours,), name="queue_consumer-loop", daemon=True
+                )
                 self.thread.start()
             return self._ours
 
@@ -83,10 +85,7 @@ class Loop:
         loop, thread = self._ours, self.thread
         loop.call_soon_threadsafe(self._finish)
         thread.join(timeout)
-        if thread.is_alive():
-            return False
-        loop.close()
-        return True
+        return not thread.is_alive()
 
     def _finish(self) -> None:
         """On the loop: cancel what still runs, let it hear of that, and stop."""
@@ -104,6 +103,14 @@ class Loop:
             loop.stop()
 
         self._last = loop.create_task(last())
+
+
+def run_and_close(loop: asyncio.AbstractEventLoop) -> None:
+    """Closed by its own thread, since nobody waits for one that a stubborn coroutine keeps from stopping."""
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 async def in_thread(call: Callable[[], R]) -> R:

@@ -75,7 +75,8 @@ class Birth:
     def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
         if self._template is not None:
             return self._template.bear(data, control, memory, marks)
-        process: Any = self._context.Process(  # type: ignore[attr-defined]
+        context: Any = self._context  # of which the base class is not said to have a Process
+        process = context.Process(
             target=_child.main,
             args=(
                 Handed(data),

@@ -157,7 +157,7 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
 
 
 class Notes:
-    """A file to which handlers in any process append: `did` an item, `consumed` it, `died`."""
+    """A file to which handlers in any process append: they `did` an item, `consumed` it, `died` of it, `buried` it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -273,9 +273,6 @@ class Troublemaker:
             os._exit(3)
         os.kill(os.getpid(), signal.SIGSTOP if deed == "freeze" else signal.SIGKILL)
 
-    def stopping(self) -> None:
-        """Called before each call of the handler."""
-
 
 class InThread(Troublemaker):
     """For threads; those that hang do so until `released` is set."""
@@ -358,8 +355,7 @@ class Stage:
         """A dead-letter box that is out of order at times."""
         if random.Random(f"{self.plan.seed} bury {item.body} {item.attempt}").random() < 0.2:
             raise Planned("dead_letter")
-        self.notes.write("did", item.id)
-        self.notes.write("consumed", item.id)
+        self.notes.write("buried", item.id)
 
     def kill_one(self) -> None:
         """Kill the child that was last heard of."""
@@ -414,7 +410,7 @@ def run(plan: Plan) -> Stats:
         stage = Stage(plan, notes)
         stage.consumer = make(plan, queue, stage, notes)
         try:
-            report = live(plan, stage)
+            report = live(plan, stage, queue)
         finally:
             stage.released.set()
             queue.wake()
@@ -423,7 +419,7 @@ def run(plan: Plan) -> Stats:
         assert report.balanced, str(report)
         assert stats.in_flight == 0, str(stats)
         assert not outcry.heard, "\n".join(outcry.heard)
-        queue.reconcile(stats, handled=notes.of("did").elements())
+        queue.reconcile(stats, handled=(notes.of("did") | notes.of("buried")).elements())
         reconcile(plan, stage, queue, stats)
         return stats
 
@@ -453,7 +449,7 @@ def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer
         pool_initializer=stage.initialize if plan.initializer else None,
         max_attempts=plan.max_attempts,
         dead_letter=None if plan.max_attempts is None else stage.bury,
-        stop_when=MaxItems(plan.after) if plan.end == "enough" else None,
+        stop_when=MaxItems(max(1, plan.after)) if plan.end == "enough" else None,
         supervision=Supervision(
             polling_time=0.05,
             restart_base=0.001,
@@ -466,14 +462,14 @@ def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer
     )
 
 
-def live(plan: Plan, stage: Stage) -> Report:
+def live(plan: Plan, stage: Stage, queue: FaultyQueue) -> Report:
     """Start the consumer, disturb it, and end it as planned."""
     consumer = stage.consumer.start()
     wait_until(stage, lambda: consumer.stats().received >= plan.after)
     if plan.end == "rest":
         consumer.resume()
         until = time.monotonic() + PATIENCE
-        while not consumer.wait_idle(0.2):
+        while not (consumer.wait_idle(0.2) and queue.stats()["delayed"] == 0):
             stage.kill_one()
             assert time.monotonic() < until, f"it does not come to rest: {consumer!r}"
     elif plan.end == "stop twice":
