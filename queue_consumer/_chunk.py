@@ -25,6 +25,7 @@ from ._errors import Drop, Retry
 T = TypeVar("T")
 
 Receipt: TypeAlias = Literal["advance", "return", "explicit"]
+FRAMES = 50
 RECEIPTS: tuple[Receipt, ...] = ("advance", "return", "explicit")
 
 
@@ -50,7 +51,8 @@ class Failure:
             message = str(error)
         except Exception as worse:  # an exception that cannot say what it is still fails only its own item
             message = f"<its message cannot be shown: {type(worse).__name__}>"
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        # An exception that is raised again and again grows a frame each time, so only the last ones are told.
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-FRAMES))
         return cls(name if module == "builtins" else f"{module}.{name}", message, text)
 
     def __str__(self) -> str:

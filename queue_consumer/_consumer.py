@@ -431,7 +431,7 @@ class Consumer(Generic[T]):
         line.watching.append(bell)
         try:
             while True:
-                if line.lane.empty and line.lane.emptied_at >= called and self._ledger.settled():
+                if self._is_idle(called):
                     return True
                 left = 1.0 if timeout is None else called + timeout - now()
                 if left <= 0 or self.state in (State.NEW, State.STOPPED):
@@ -439,6 +439,14 @@ class Consumer(Generic[T]):
                 bell.wait(min(left, 0.1))
         finally:
             line.watching.remove(bell)
+
+    def _is_idle(self, since: float) -> bool:
+        """True if after `since` the queue was found empty, and no earlier `get` nor any item is under way."""
+        lane, emptied_at = self._lane, self._lane.emptied_at
+        if not lane.empty or emptied_at < since:
+            return False
+        getters = self._supervisor.getters if self._supervisor is not None else []
+        return all(getter.began >= emptied_at for getter in getters) and self._ledger.settled()
 
     def __repr__(self) -> str:
         return f"<Consumer of {self._line.lane.port.queue!r} {self.stats()}>"

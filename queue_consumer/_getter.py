@@ -12,6 +12,7 @@ from ._line import Line, Worker, now
 from ._port import items_of
 
 BLOCKS = 0.005  # a get() that takes so many seconds to say "nothing" waits by itself
+NEVER = float("inf")
 LONGEST_PAUSE = 1.0  # between two gets that do not, while the queue is empty
 ASLEEP = "asleep: the queue is empty"  # one of its kind is awake
 
@@ -32,6 +33,7 @@ class Getter(Worker):
         self._hand: list[Any] = []
         self._share = Share()
         line.belt.shares.append(self._share)
+        self.began = NEVER  # when the get that runs was called
         self.doing = "starting"  # in words, for Stats.fetching
         self.productive = False
         self.abandoned = False
@@ -70,7 +72,7 @@ class Getter(Worker):
         Returns None, or, if it brought nothing, the seconds that it took.
         """
         line, lane, share = self.line, self.line.lane, self._share
-        began = now()
+        began = self.began = now()
         items: list[Any]
         error: BaseException | None
         try:
@@ -94,6 +96,7 @@ class Getter(Worker):
             self.productive = True
             if lane.parked:
                 lane.wake_one()
+        self.began = NEVER
         if line.observed:
             line.observers.tell(BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began))
         if error is not None:

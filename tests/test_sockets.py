@@ -515,8 +515,10 @@ class Asynchronous:
 
     async def get(self, limit: int) -> Any:
         self._note("get")
-        await asyncio.sleep(0 if self.inner.script else EMPTY_TAKES)
-        return self.inner.get() if self.inner.script else None
+        if self.inner.script:
+            return self.inner.get()
+        await asyncio.sleep(EMPTY_TAKES)  # a long poll that finds nothing, only shorter
+        return None
 
     async def cleanup(self, items: Sequence[Any]) -> None:
         self._note("cleanup")

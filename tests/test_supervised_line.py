@@ -335,10 +335,11 @@ def test_a_stuck_threads_late_failure_counts_like_any(tmp_path: Any) -> None:
 @pytest.mark.parametrize("limit", ["stuck_time", "time_limit"])
 def test_stuck_tasks_and_processes_are_ended(pool: str, limit: str, tmp_path: Any) -> None:
     """What is stuck, or over its time limit, is ended: the item has failed, and the next ones are handled."""
-    options: Options = {"time_limit": BUSY}
-    if limit == "stuck_time":
-        options = {"supervision": Supervision(stuck_time=BUSY)}
-    gate, queue, consumer, events = stuck_line(pool, tmp_path, **options)
+    limits: dict[str, Options] = {
+        "time_limit": {"time_limit": BUSY},
+        "stuck_time": {"supervision": Supervision(stuck_time=BUSY)},
+    }
+    gate, queue, consumer, events = stuck_line(pool, tmp_path, **limits[limit])
     with consumer:
         (stuck,) = events.wait_for(HandlerStuck, timeout=PATIENCE)
         until(lambda: consumer.stats().cleaned == 2, "the others are handled")
