@@ -92,6 +92,12 @@ class Cleaner:
         if self.asleep:
             self.wake()
 
+    def clean(self, items: list[Any]) -> None:
+        """Clean these up, together with others as far as a call may carry them."""
+        self.done.extend(items)
+        if self.asleep:
+            self.wake()
+
     def wake(self) -> None:
         """Called by whoever has put something down and finds the leader asleep."""
         self.asleep = False

@@ -25,6 +25,7 @@ from ._stations import Stations
 
 FLUSH_TIME = 5.0  # seconds for cleanups after everything else has ended
 FORCE_TIME = 2.0  # for killed processes and cancelled tasks to be accounted for
+GRACE = 0.1  # for `get`s to return that have just been interrupted
 GLANCE = 0.02  # between two looks
 
 
@@ -149,6 +150,9 @@ class Drain:
         until = began + FORCE_TIME
         # A thread that holds nothing is only on its way out.
         while now() < until and any(h.alive and (h.replaceable == "always" or not any(h.holds())) for h in alive):
+            self._glance(began)
+        # So is a getter that was interrupted only now, because there was no time at all.
+        while now() < began + GRACE and not all(getter.ended for getter in self._getters):
             self._glance(began)
         for handler in self._pool.everybody():
             if handler.alive:

@@ -52,7 +52,7 @@ class Settling:
             self._say(ending, chunk, consumed, failed)
         tally.failed += sum(fate.failure is not None for _, fate in failed)
         if consumed:
-            self.clean(consumed, lane, tally)
+            self.clean(consumed, tally)
         if dropped:
             self._send(Errand("drop", dropped, lane), tally)
         if failed:
@@ -82,7 +82,7 @@ class Settling:
             items = chunk.items
             verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, Ending("died"))
             if verdict.consumed:
-                self.clean([items[index] for index in verdict.consumed], chunk.lane, tally)
+                self.clean([items[index] for index in verdict.consumed], tally)
             if verdict.rest:
                 self.give_back([items[index] for index in verdict.rest], chunk.lane, tally)
             abandoned += [items[index] for index, _ in verdict.failed]
@@ -90,9 +90,10 @@ class Settling:
         tally.abandoned += len(abandoned)
         return abandoned
 
-    def clean(self, items: list[Any], lane: Lane, tally: Tally) -> None:
-        """These are consumed. A queue without `cleanup` has nothing to be told."""
-        self._send(Errand("clean", items, lane), tally)
+    def clean(self, items: list[Any], tally: Tally) -> None:
+        """These are consumed."""
+        tally.freed += len(items)
+        self.cleaner.clean(items)
 
     def give_back(self, items: list[Any], lane: Lane, tally: Tally, delay: float = 0.0) -> None:
         """These were never shown to a handler, and shall go home."""

@@ -17,10 +17,12 @@ import traceback
 from collections import Counter
 
 import pytest
+
 from support.chaos import POOLS, PoolName, draw, run
 
 BUDGET = 40.0  # seconds for each pool
 LEAST = 10  # seeds, however long they take
+COUNTED = ("received", "cleaned", "dropped", "released", "left", "tombstoned", "abandoned", "failed", "revived")
 TOO_LONG = 150.0  # seconds after which one run has hung
 
 
@@ -76,8 +78,7 @@ def main() -> int:
             if not arguments.keep_going or isinstance(error, KeyboardInterrupt):
                 break
         else:
-            names = ("received", "cleaned", "dropped", "released", "left", "tombstoned", "abandoned", "failed", "revived")
-            sums.update({name: getattr(stats, name) for name in names})
+            sums.update({name: getattr(stats, name) for name in COUNTED})
         finally:
             faulthandler.cancel_dump_traceback_later()
     print(f"{len(failures)} failures {failures or ''}; in the others: {dict(sums)}")

@@ -201,6 +201,21 @@ def test_a_slow_cleanup_holds_up_no_handler() -> None:
     assert reconcile(consumer.shutdown(), queue).cleaned == 3
 
 
+@every_pool
+def test_a_slow_item_holds_up_neither_its_siblings_nor_the_next_get(pool: str, tmp_path: Any) -> None:
+    """While one item of a bulk is still handled, the others are cleaned up and more is fetched."""
+    gate = Gate(tmp_path)
+    queue = ProbeQueue([gate.item, *ITEMS], bulk=10)
+    consumer, _ = consumer_of(pool, queue, max_handlers=2)
+    with consumer:
+        gate.wait_for()
+        until(lambda: consumer.stats().cleaned == len(ITEMS), "all others are cleaned up")
+        assert consumer.stats().in_flight == 1
+        gate.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS) + 1
+
+
 def test_a_queue_without_cleanup() -> None:
     """Where there is no `cleanup`, what was consumed counts as cleaned up, and nothing is raised."""
     queue = ProbeQueue([*ITEMS, "drop"], without=["cleanup", "release"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from support import orphanage
 from support.deaths import PATIENCE, Diary, gate
 from support.line_pools import PoolKind, every_process_pool
@@ -205,9 +206,7 @@ def test_no_orphans_though_the_program_has_forked(pool: PoolKind, tmp_path: Path
     notes = Diary(tmp_path / "notes")
     tests = Path(orphanage.__file__).parent.parent
     search = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
-    program = subprocess.Popen(
-        [sys.executable, str(path)], env=environment(ORPHANAGE=str(tmp_path), PYTHONPATH=search)
-    )
+    program = subprocess.Popen([sys.executable, str(path)], env=environment(ORPHANAGE=str(tmp_path), PYTHONPATH=search))
     bystanders: list[int] = []
     try:
         lines = notes.wait_for(lambda lines: len(lines) == 3)

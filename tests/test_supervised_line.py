@@ -608,6 +608,35 @@ def test_a_get_that_does_not_block_is_called_less_and_less(monkeypatch: pytest.M
     assert consumer.shutdown().balanced
 
 
+def test_empty_answers_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day's worth of empty answers adds nothing to what the line keeps."""
+    enough = threading.Event()
+
+    class Nothing:
+        gets = 0
+
+        def get(self) -> None:
+            self.gets += 1
+            if self.gets == 20_000:
+                enough.set()
+
+    def wait_for_the_end(self: Getter, seconds: float | None) -> None:
+        if enough.is_set():
+            self.bell.wait(PATIENCE)
+
+    monkeypatch.setattr(Getter, "_sleep", wait_for_the_end)
+    consumer = Consumer[Any](Nothing(), handle, max_workers=1, max_handlers=2)
+    with consumer:
+        until(lambda: len(consumer._line.belt.idle) == 2, "the handlers are idle")
+        tallies = len(consumer._ledger._tallies)
+        assert enough.wait(PATIENCE)
+        line = consumer._line
+        assert len(consumer._ledger._tallies) == tallies
+        assert (len(line.belt.idle), len(line.belt.dry), len(line.belt.waiting)) == (2, 0, 0)
+        assert (len(line.lane.parked), len(line.watching)) == (0, 0)
+    assert consumer.shutdown().balanced
+
+
 def test_an_item_ends_the_idle_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer that was not empty the pauses begin anew."""
     slept: list[float | None] = []

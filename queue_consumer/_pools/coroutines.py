@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from .._arguments import Options
-from .._chunk import Chunk, Ending, Failure, Feed, Receipts, raised, returned
+from .._chunk import RETURNED, Chunk, Ending, Failure, Feed, Receipts, raised, returned
 from .._current import entered
 from .._events import ChunkStarted, log
 from .._line import Line, now
@@ -108,13 +108,20 @@ class TaskHandler(Handler):
         )
         if self.place_lost or self.line.over:
             self._call.cancel()
-        await asyncio.wait({self._call})
-        ending = self._forced_ending(feed) if self._call.cancelled() else self._call.result()
+        try:
+            ending = await self._call
+        except asyncio.CancelledError:  # before it could begin
+            if not self._call.cancelled():
+                raise  # it is we who are cancelled: the loop closes
+            ending = self._forced_ending(feed)
         try:
             self.held.pop()
         except IndexError:
             return  # somebody else has accounted for it
         chunk.halted = chunk.halted or chunk.taken < len(chunk.items)  # the iterator dies with its call
+        if ending is RETURNED and chunk.taken == len(chunk.items) and not self._explicit and not self.line.observed:
+            self.settling.clean(chunk.items, self.tally)  # as nearly always: no verdict needed
+            return
         self.settling.settle(chunk, ending, self.tally, self.name, now() - began)
 
     async def _guarded(self, chunk: Chunk, feed: Feed[Any]) -> Ending:

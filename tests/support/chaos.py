@@ -1,8 +1,8 @@
 """One run of everything that can go wrong at once, drawn from a seed, and the books compared afterwards.
 
-A `Plan` says what the run is like: which pool, which receipts, how many of everything, what the queue and the handlers do
-wrong, and how it ends. `run` carries it out. Three parties keep books of their own: the consumer's ledger, the queue
-(`FaultyQueue`), and the handlers, in a file that survives them. They must agree.
+A `Plan` says what the run is like: which pool, which receipts, how many of everything, what the queue and the
+handlers do wrong, and how it ends. `run` carries it out. Three parties keep books of their own: the consumer's
+ledger, the queue (`FaultyQueue`), and the handlers, in a file that survives them. They must agree.
 
 The same seed makes the same plan and the same misdeeds of each item. The order in which threads and processes come to
 run is the machine's, so a failure that depends on it may take some repetitions to come again.
@@ -20,12 +20,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
-
-from support.deaths import nothing_left_behind
 
 from queue_consumer import (
     Consumer,
@@ -41,12 +39,14 @@ from queue_consumer import (
     SupervisionError,
 )
 from queue_consumer.testing import CHAOS, FaultyQueue
+from support.deaths import nothing_left_behind
 
 PATIENCE = 60.0  # seconds after which a run that has not come to rest has hung
 SLOW = 0.01  # seconds that a slow handler takes
 LIMIT = 0.4  # seconds after which a hanging handler is ended, where that can be done
 HANG = float("inf")
 
+End: TypeAlias = Literal["rest", "shutdown", "stop twice", "stop in a handler", "enough"]
 PoolName: TypeAlias = Literal["threads", "coroutines", "processes"]
 POOLS: tuple[PoolName, ...] = ("threads", "coroutines", "processes")
 
@@ -92,7 +92,7 @@ class Plan:
     observer: Literal["none", "quiet", "raises", "stops"]
     pauses: bool
     kills: int  # of children, from outside
-    end: Literal["rest", "shutdown", "stop twice", "stop in a handler", "enough"]
+    end: End
     after: int  # so many items received, before it ends
     timeout: float
 
@@ -106,7 +106,8 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
     drawn: PoolName = dice.choice(POOLS)
     pool = pool or drawn
     context = dice.choice(("fork", "fork", "fork", "forkserver", "spawn")) if pool == "processes" else None
-    end = dice.choice(("rest", "rest", "shutdown", "shutdown", "stop twice", "stop in a handler", "enough"))
+    ends: tuple[End, ...] = ("rest", "rest", "shutdown", "shutdown", "stop twice", "stop in a handler", "enough")
+    end = dice.choice(ends)
     hangs = dice.random() < 0.2
     if hangs and pool == "threads" and end == "rest":
         end = "shutdown"  # a thread that hangs cannot be brought to rest
@@ -188,8 +189,8 @@ class Planned(Exception):
 class Troublemaker:
     """A handler that does to each item what the seed says, and writes down what it is done with.
 
-    Before a call ends it writes down what it consumed by the rules of the receipt; a call that is ended from outside does not
-    come to that.
+    Before a call ends it writes down what it consumed by the rules of the receipt; a call that is ended from outside
+    does not come to that.
     """
 
     def __init__(self, plan: Plan, notes: Notes) -> None:
@@ -283,20 +284,20 @@ class InThread(Troublemaker):
 
     def __call__(self, items: Any) -> object:
         self.stage.handling()
-        return walk(self.steps(items), lambda pause: self.stage.released.wait(min(pause, PATIENCE)))
+        return walk(self.steps(items), self.stage.released.wait)
 
 
 class InProcess(Troublemaker):
     """For processes."""
 
     def __call__(self, items: Any) -> object:
-        return walk(self.steps(items), lambda pause: time.sleep(min(pause, PATIENCE)))
+        return walk(self.steps(items), time.sleep)
 
 
 class InTask(InThread):
     """For coroutines."""
 
-    async def __call__(self, items: Any) -> object:  # type: ignore[override]
+    async def __call__(self, items: Any) -> object:
         self.stage.handling()
         steps = self.steps(items)
         while True:
@@ -308,14 +309,14 @@ class InTask(InThread):
             await asyncio.sleep(min(pause, PATIENCE))
 
 
-def walk(steps: Generator[float, None, object], wait: Any) -> object:
+def walk(steps: Generator[float, None, object], wait: Callable[[float], object]) -> object:
     """Go through a call, waiting where it says."""
     while True:
         try:
             pause = next(steps)
         except StopIteration as end:
             return end.value
-        wait(pause)
+        wait(min(pause, PATIENCE))
 
 
 # ------------------------------------------------------------------ the run
@@ -414,6 +415,7 @@ def run(plan: Plan) -> Stats:
         finally:
             stage.released.set()
             queue.wake()
+            FaultyQueue.interrupt(queue)  # which the consumer may not have known of
         end_of_threads()
         stats = stage.consumer.stats()
         assert report.balanced, str(report)
@@ -469,7 +471,8 @@ def live(plan: Plan, stage: Stage, queue: FaultyQueue) -> Report:
     if plan.end == "rest":
         consumer.resume()
         until = time.monotonic() + PATIENCE
-        while not (consumer.wait_idle(0.2) and queue.stats()["delayed"] == 0):
+        # Idle is not yet at rest: a queue that says it has nothing may be lying here, and what is delayed will come.
+        while not (consumer.wait_idle(0.2) and not queue.stats()["waiting"] + queue.stats()["delayed"]):
             stage.kill_one()
             assert time.monotonic() < until, f"it does not come to rest: {consumer!r}"
     elif plan.end == "stop twice":
@@ -479,10 +482,11 @@ def live(plan: Plan, stage: Stage, queue: FaultyQueue) -> Report:
         other.join()
     try:
         return consumer.shutdown(plan.timeout)
-    except SupervisionError as error:  # more are stuck than may be: that is how it ends, then
-        assert plan.hangs, repr(error)
-        assert isinstance(error.report, Report)
-        return error.report
+    except SupervisionError as error:
+        if not plan.hangs:
+            raise
+        report: Report = error.report  # more are stuck than may be: that is how it ends, then
+        return report
 
 
 def quietly(consumer: Consumer[Any], timeout: float) -> None:
@@ -490,14 +494,17 @@ def quietly(consumer: Consumer[Any], timeout: float) -> None:
         consumer.shutdown(timeout)
 
 
-def wait_until(stage: Stage, fact: Any) -> None:
-    """Wait for something that rings no bell, and meanwhile be a nuisance; not for ever, since what hangs may prevent it."""
+def wait_until(stage: Stage, fact: Callable[[], bool]) -> None:
+    """Wait for something that rings no bell, and meanwhile be a nuisance.
+
+    Not for ever, since what hangs may prevent it.
+    """
     consumer, plan = stage.consumer, stage.plan
     until = time.monotonic() + (2 * LIMIT if plan.hangs or plan.chances else PATIENCE)
     while not fact() and time.monotonic() < until and consumer.state.value == "running":
         if plan.pauses:
             consumer.pause()
-        time.sleep(0.002)
+        time.sleep(0.002)  # the ledger rings no bell
         consumer.resume()
         stage.kill_one()
 
@@ -516,7 +523,8 @@ def reconcile(plan: Plan, stage: Stage, queue: FaultyQueue, stats: Stats) -> Non
     # A child may be killed between its last note and the end of its call.
     deaths = stage.killed + (stats.stuck + stats.failed if plan.hangs else 0)
     excused = stats.tombstoned + stats.abandoned + stats.left + deaths * plan.size
-    assert len(consumed) <= excused, f"consumed, but not cleaned up: {sorted(consumed)[:10]} of {len(consumed)}; {stats}"
+    some = f"{len(consumed)}: {', '.join(sorted(consumed)[:10])}"
+    assert len(consumed) <= excused, f"consumed, but not cleaned up: {some}; {stats}"
     if plan.end == "rest":
         now = queue.stats()
         assert not now["waiting"] + now["delayed"], f"it was not at rest: {now}"

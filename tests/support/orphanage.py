@@ -1,6 +1,6 @@
 """A program with a consumer in processes, for tests that kill the program, or press Ctrl-C on all of it.
 
-    python orphanage.py FOLDER CONTEXT busy|initializing|run|print
+It is run as `python orphanage.py CONTEXT busy|initializing|run|print`, with the folder to write to in ORPHANAGE.
 """
 
 from __future__ import annotations

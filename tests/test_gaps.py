@@ -1,0 +1,251 @@
+"""Rules that no other test was found to hold: each stands here because a mutant had survived without it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from queue_consumer import Constant, Consumer, MemoryQueue, Receipts, UsageError, WorkerDied, _standard_queues, current
+from queue_consumer._belt import Belt, Share
+from queue_consumer._chunk import Chunk
+from queue_consumer._ledger import Ledger
+from queue_consumer._standard_queues import StandardQueue
+from support.lifecycle import PATIENCE, ProbeQueue, consumer_of, reconcile, until
+from support.lifecycle_handlers import act
+
+NEVER = 10_000.0  # seconds: a delay that no test sees the end of
+
+# ---------------------------------------------------------------------------- sockets
+
+
+def test_standard_queues_get_released_items_back_after_their_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is released to a queue of the standard library is not got again before its delay is over."""
+    clock = SimpleNamespace(monotonic=lambda: clock.time, time=0.0)
+    monkeypatch.setattr(_standard_queues, "time", clock)
+    standard: queue.Queue[str] = queue.Queue()
+    wrapped = StandardQueue(standard)
+    wrapped.release(["late"], 5)
+    wrapped.release(["soon"], 0)
+    assert wrapped.get(2) == ["soon"]
+    clock.time = 5.0
+    assert wrapped.get(2) == ["late"]
+
+
+def test_standard_queues_give_as_much_as_there_is_room_for() -> None:
+    """One `get` of a queue of the standard library takes what is there, up to the room."""
+    standard: queue.Queue[int] = queue.Queue()
+    for number in range(5):
+        standard.put(number)
+    wrapped = StandardQueue(standard)
+    assert wrapped.get(3) == [0, 1, 2]
+    assert wrapped.get(3) == [3, 4]
+
+
+def test_current_is_the_item_taken_last() -> None:
+    """`current()` gives the item that the handler holds, wherever in the chunk that is; outside there is none."""
+    seen: list[tuple[str, str]] = []
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            seen.append((item, current().item))
+
+    Consumer(MemoryQueue(["a", "b", "c"], bulk=3), handler, messages_bulk_size=3, max_handlers=1).run_once()
+    assert seen == [("a", "a"), ("b", "b"), ("c", "c")]
+    with pytest.raises(UsageError, match="only in a handler"):
+        current()
+
+
+def test_empty_is_no_broken_getter() -> None:
+    """A `get` that raises `queue.Empty` says that there is nothing: no getter dies of it, and it is asked again."""
+
+    def on_get(number: int) -> None:
+        if number % 2:
+            raise queue.Empty
+
+    probe = ProbeQueue(["ok"], on_get=on_get)
+    consumer, events = consumer_of("threads", probe)
+    with consumer:
+        assert consumer.wait_idle(PATIENCE)
+    assert events.of(WorkerDied) == []
+    stats = reconcile(consumer.shutdown(), probe)
+    assert (stats.cleaned, stats.revived) == (1, 0)
+
+
+def test_cpus_are_those_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many CPUs this process may use is asked anew whenever a consumer is made."""
+    for allowed in ({0}, {0, 1, 2}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, allowed=allowed: allowed, raising=False)
+        options = Consumer(MemoryQueue(), act)._options
+        assert (options.getters, options.handlers) == (len(allowed), len(allowed))
+
+
+@pytest.mark.parametrize("meant", [0, 1, 2])
+def test_of_equal_items_the_very_one_is_acknowledged(meant: int) -> None:
+    """`ack` concerns the object that was passed, wherever in the chunk its equals are."""
+    items = [["equal"], ["equal"], ["equal"]]
+    receipts = Receipts[Any](Chunk(items, None))
+    assert list(receipts) == items
+    receipts.ack(items[meant])
+    assert list(receipts.decided) == [meant]
+
+
+def test_an_iterator_gives_nothing_after_its_call_in_children(tmp_path: Path) -> None:
+    """What a child's handler did not take cannot be had from the iterator once the call is over."""
+    seen = tmp_path / "seen"
+    kept: list[Iterator[int]] = []
+
+    def handler(items: Iterator[int]) -> None:
+        late = [item for old in kept for item in old]
+        first = next(items)
+        kept.append(items)
+        with seen.open("a") as file:
+            file.write(f"{first} {late}\n")
+
+    numbers = MemoryQueue(range(6), bulk=3)
+    consumer = Consumer(
+        numbers, handler, 1, 1, 3, pool="processes", mp_context="fork", backoff=Constant(NEVER), observers=()
+    )
+    with consumer:
+        assert consumer.wait_idle(PATIENCE)
+    reconcile(consumer.shutdown(), numbers)
+    assert {line.split(" ", 1)[1] for line in seen.read_text().splitlines()} == {"[]"}
+
+
+# ---------------------------------------------------------------------------- cleanup and room
+
+
+def test_no_cleanup_carries_more_than_the_largest_bulk() -> None:
+    """A queue that names no `cleanup_limit` is not asked to take back more at once than it gave at once."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def on_cleanup(items: list[Any]) -> None:
+        inside.set()
+        assert let_go.wait(PATIENCE)
+
+    probe = ProbeQueue([f"ok-{number}" for number in range(50)], bulk=7, on_cleanup=on_cleanup)
+    consumer = Consumer(probe, act, max_workers=1, max_handlers=1, messages_bulk_size=7)
+    with consumer:
+        assert inside.wait(PATIENCE)
+        until(lambda: consumer._ledger.total("freed") == 50, "all wait for cleanup")
+        let_go.set()
+        assert consumer.wait_idle(PATIENCE)
+    assert max(len(call[0]) for call in probe.called("cleanup")) == 7
+    assert reconcile(consumer.shutdown(), probe).cleaned == 50
+
+
+@pytest.mark.parametrize("without", [(), ("release",)], ids=["released", "left"])
+def test_room_is_given_back_exactly_once(without: tuple[str, ...]) -> None:
+    """When nothing is in flight there is just as much room as in the beginning, whatever became of the items."""
+    probe = ProbeQueue(["ok", "raise", "drop", "retry", "ok"], bulk=5, without=without)
+    consumer, _ = consumer_of("threads", probe, messages_bulk_size=2, backoff=Constant(NEVER))
+    with consumer:
+        assert consumer.wait_idle(PATIENCE)
+    reconcile(consumer.shutdown(), probe)
+    assert (consumer._ledger.outstanding(), consumer._ledger.backlog()) == (0, 0)
+
+
+def a_belt(handlers: int, size: int, prefetch: int | None) -> tuple[Belt, Ledger, list[Share]]:
+    """A belt, its ledger, and the shares of three getters."""
+    ledger = Ledger()
+    belt = Belt(ledger, lane=None, handlers=handlers, size=size, prefetch=prefetch)
+    belt.shares += [Share(), Share(), Share()]
+    return belt, ledger, list(belt.shares)
+
+
+def test_room_is_shared_among_getters() -> None:
+    """What one getter was promised is not promised to another, and together they get no more than there is."""
+    belt, ledger, shares = a_belt(handlers=2, size=1, prefetch=4)
+    assert [belt.ask(share, 1.0) for share in shares] == [True, True, True]
+    assert sum(share.left for share in shares) == 6
+    shares[0].left = 0
+    ledger.open().received = 2  # it has brought what it was promised
+    assert not belt.ask(shares[0], 1.0)
+    assert shares[0].left == 0
+
+
+@pytest.mark.parametrize(
+    ("handled", "seconds", "prefetch"),
+    [(1_000, 0.5, 100), (1_000, 1.0, 50), (10_000_000, 0.5, 4096), (0, 0.5, 10), (50, 0.5, 10)],
+)
+def test_adaptive_prefetch_is_what_the_pool_handles_in_a_window(handled: int, seconds: float, prefetch: int) -> None:
+    """The belt holds what was handled in 50 ms of late: never less than one round, never more than 4,096 items."""
+    belt, ledger, shares = a_belt(handlers=2, size=5, prefetch=None)
+    assert belt.prefetch == 10
+    assert belt.ask(shares[0], 1.0)
+    tally = ledger.open()
+    tally.received = tally.freed = handled
+    assert belt.ask(shares[1], 1.0 + seconds)
+    assert belt.prefetch == prefetch
+
+
+def test_getters_stop_while_cleanup_is_behind() -> None:
+    """When more than ten rounds wait for cleanup no more is got, and `fetching` says so, until they are done."""
+    let_go = threading.Event()
+    probe = ProbeQueue([f"ok-{number}" for number in range(100)], bulk=1, on_cleanup=lambda _: let_go.wait(PATIENCE))
+    consumer, _ = consumer_of("threads", probe, prefetch=0)
+    with consumer:
+        until(
+            lambda: consumer.stats().fetching == "cleanup is behind" or probe.stats()["waiting"] == 0,
+            "getters have stopped, or got everything",
+        )
+        assert consumer.stats().received <= 12  # ten rounds of one, and one more, and one on its way
+        let_go.set()
+        assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 100
+
+
+# ---------------------------------------------------------------------------- the ledger
+
+
+def held_everywhere() -> tuple[ProbeQueue, Consumer[Any], threading.Event]:
+    """A running consumer with one item in the cleaner's hands, one in a handler's, and two on the belt."""
+    let_go, cleaning, handling = threading.Event(), threading.Event(), threading.Event()
+
+    def on_cleanup(items: list[Any]) -> None:
+        cleaning.set()
+        assert let_go.wait(PATIENCE)
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            if item == "held":
+                handling.set()
+                assert let_go.wait(PATIENCE)
+
+    probe = ProbeQueue(["ok"], on_cleanup=on_cleanup)
+    consumer, _ = consumer_of("threads", probe, handler=handler, prefetch=5)
+    consumer.start()
+    assert cleaning.wait(PATIENCE)
+    probe.fill(["held", "behind", "behind"])
+    assert handling.wait(PATIENCE)
+    until(lambda: len(consumer._line.belt.waiting) == 2, "two wait")
+    return probe, consumer, let_go
+
+
+def test_in_flight_counts_what_every_station_holds() -> None:
+    """What waits on the belt, what a handler holds and what is being cleaned up are all in flight."""
+    probe, consumer, let_go = held_everywhere()
+    stats = consumer.stats()
+    assert (stats.received, stats.in_flight, stats.ended) == (4, 4, 0)
+    let_go.set()
+    assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 4
+
+
+def test_a_ledger_that_lost_an_item_does_not_balance() -> None:
+    """`in_flight` is counted, not computed: an item that no station holds and no end counts is missed."""
+    probe, consumer, let_go = held_everywhere()
+    lost = consumer._line.belt.waiting.pop()
+    stats = consumer.stats()
+    consumer._line.belt.waiting.append(lost)
+    assert (stats.received, stats.in_flight, stats.balanced) == (4, 3, False)
+    assert consumer.stats().balanced
+    let_go.set()
+    assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 4
