@@ -195,7 +195,7 @@ class Consumer(Generic[T]):
     ) -> threading.Thread | None:
         """Mind the line with these settings, starting it if need be. Only what is passed is changed.
 
-        A started consumer is always supervised. Deaths are seen at once; `polling_time` is for the rest.
+        A started consumer is always supervised. Deaths at work are seen at once; `polling_time` is for the rest.
 
         Args:
             blocking: wait for the end, and drain on SIGINT and SIGTERM (in the main thread): the first lets what

@@ -31,6 +31,7 @@ class Getter(Worker):
         self._cleaner = cleaner
         self._pause = pause
         self._hand: list[Any] = []
+        self._idle_pause = 0.0
         self._share = Share()
         line.belt.shares.append(self._share)
         self.began = NEVER  # when the get that runs was called
@@ -39,32 +40,38 @@ class Getter(Worker):
         self.abandoned = False
 
     def run(self) -> None:
-        line = self.line
+        line, share = self.line, self._share
         line.lane.enter()
         try:
-            idle_pause = 0.0
             while (waited := self._wait_for_room()) is not None:
                 self.doing = "yes"
                 while True:  # as in the loop of the thread handlers
-                    if not self._share.left or line.asked or line.paused:
+                    if not share.left or line.asked or line.paused:
                         break
                     took = self.fetch(waited)
                     waited = 0.0
                     if took is None:
-                        idle_pause = 0.0
-                    elif line.lane.park(self.bell):
-                        self.doing = ASLEEP
-                        self._share.left = 0
-                        self._sleep(None)
-                    elif took < BLOCKS and not self._pause:
-                        idle_pause = min(max(2 * idle_pause, 0.001), LONGEST_PAUSE)
-                        self._sleep(idle_pause)
+                        self._idle_pause = 0.0
+                    else:
+                        share.left = 0  # others may wait for it
+                        self._rest(took)
                     if self._pause:
                         self._sleep(self._pause)
-                self._share.left = 0
+                share.left = 0
         finally:
-            line.belt.shares.remove(self._share)
+            line.belt.shares.remove(share)
             line.lane.leave()
+
+    def _rest(self, took: float) -> None:
+        """After a `get` that brought nothing: sleep, unless it did so itself, and till others call if others are
+        up.
+        """
+        if self.line.lane.park(self.bell):
+            self.doing = ASLEEP
+            self._sleep(None)
+        elif took < BLOCKS and not self._pause:
+            self._idle_pause = min(max(2 * self._idle_pause, 0.001), LONGEST_PAUSE)
+            self._sleep(self._idle_pause)
 
     def fetch(self, waited: float) -> float | None:
         """One `get`; what it brings is on the ledger and on the belt before anything is raised.

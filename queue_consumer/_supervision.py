@@ -20,8 +20,9 @@ class Supervision:
     """How the line is minded. Times are seconds.
 
     Attributes:
-        polling_time: between two looks round the line; deaths are seen at once, whatever it is.
-        stuck_time: busy with one item for so long is stuck. None: 60, and a stuck handler is only said aloud.
+        polling_time: between two looks round the line; deaths are seen at once, but for that of a child that has
+        nothing to do. stuck_time: busy with one item for so long is stuck. None: 60, and a stuck handler is only
+        said aloud.
             If set: a process is killed and replaced, a task is cancelled, a thread's place is given to a new
             thread.
         stuck_limit: so many may be stuck at once before the consumer gives up; None: `max_handlers`.

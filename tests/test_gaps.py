@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +16,26 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Constant, Consumer, MemoryQueue, Receipts, UsageError, WorkerDied, _standard_queues, current
+from queue_consumer import (
+    ChunkStarted,
+    Constant,
+    Consumer,
+    MemoryQueue,
+    Receipts,
+    State,
+    Supervision,
+    UsageError,
+    WorkerDied,
+    WorkerRevived,
+    _standard_queues,
+    current,
+)
 from queue_consumer._belt import Belt, Share
 from queue_consumer._chunk import Chunk
 from queue_consumer._ledger import Ledger
 from queue_consumer._standard_queues import StandardQueue
-from support.lifecycle import PATIENCE, ProbeQueue, consumer_of, reconcile, until
-from support.lifecycle_handlers import act
+from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, in_thread, reconcile, until
+from support.lifecycle_handlers import Gate, act
 
 NEVER = 10_000.0  # seconds: a delay that no test sees the end of
 
@@ -140,6 +157,29 @@ def test_no_cleanup_carries_more_than_the_largest_bulk() -> None:
     assert reconcile(consumer.shutdown(), probe).cleaned == 50
 
 
+def test_no_release_carries_more_than_the_limit() -> None:
+    """`cleanup_limit` holds for `release`, too, however much goes back at once when the consumer stops."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    class Limited(ProbeQueue):
+        cleanup_limit = 3
+
+    def handler(items: Iterator[str]) -> None:
+        for _ in items:
+            inside.set()
+            assert let_go.wait(PATIENCE)
+
+    probe = Limited(["held", *["behind"] * 10], bulk=11)
+    consumer, _ = consumer_of("threads", probe, handler=handler, prefetch=10)
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    consumer.stop()
+    until(lambda: len(probe.called("release")) == 4, "all that waited went back")
+    let_go.set()
+    assert [len(call[0]) for call in probe.called("release")] == [3, 3, 3, 1]
+    assert reconcile(consumer.shutdown(), probe).released == 10
+
+
 @pytest.mark.parametrize("without", [(), ("release",)], ids=["released", "left"])
 def test_room_is_given_back_exactly_once(without: tuple[str, ...]) -> None:
     """When nothing is in flight there is just as much room as in the beginning, whatever became of the items."""
@@ -249,3 +289,191 @@ def test_a_ledger_that_lost_an_item_does_not_balance() -> None:
     let_go.set()
     assert consumer.wait_idle(PATIENCE)
     assert reconcile(consumer.shutdown(), probe).cleaned == 4
+
+
+# ---------------------------------------------------------------------------- pools
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_max_handlers_run_at_once(pool: str, tmp_path: Path) -> None:
+    """As many handlers run at the same time as there are places, in every pool."""
+    gate = Gate(tmp_path)
+    probe = ProbeQueue([gate.item] * 3)
+    consumer, _ = consumer_of(pool, probe, max_handlers=3)
+    with consumer:
+        gate.wait_for(3)
+        gate.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 3
+
+
+def test_pool_initializer_runs_in_replacements(tmp_path: Path) -> None:
+    """A thread that is put into the place of a stuck one runs `pool_initializer`, too, before it handles anything."""
+    gate, initialized = Gate(tmp_path), list[int]()
+    probe = ProbeQueue([gate.item])
+    consumer, events = consumer_of(
+        "threads",
+        probe,
+        pool_initializer=lambda: initialized.append(threading.get_ident()),
+        supervision=Supervision(stuck_time=0.01, stuck_limit=1),
+    )
+    with consumer:
+        events.wait_for(WorkerRevived)
+        probe.fill(["ok"])
+        until(lambda: consumer.stats().cleaned == 1, "the new thread has handled something")
+        assert len(set(initialized)) == len(initialized) == 2
+        gate.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 2
+
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+@pytest.mark.parametrize("observers", [(), (lambda event: None,)], ids=["unobserved", "observed"])
+@pytest.mark.parametrize("pool", ["threads", "coroutines"])
+def test_each_call_runs_in_a_copy_of_the_context_of_start(pool: str, observers: Any) -> None:
+    """A call sees the context variables of `start()`, and nothing of what another call has set."""
+    seen: list[str] = []
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            seen.append(variable.get())
+            variable.set(item)
+
+    async def handler_async(items: Iterator[str]) -> None:
+        handler(items)
+
+    probe = ProbeQueue(["a", "b", "c"])
+    consumer = Consumer(probe, handler if pool == "threads" else handler_async, 1, 1, observers=observers)
+    token = variable.set("of start()")
+    try:
+        consumer.start()
+    finally:
+        variable.reset(token)
+    assert consumer.wait_idle(PATIENCE)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 3
+    assert seen == ["of start()"] * 3
+
+
+def test_a_stuck_handler_does_not_keep_the_interpreter_from_exiting() -> None:
+    """A program whose handler never returns comes to its end all the same."""
+    program = (
+        "import threading\n"
+        "from queue_consumer import Consumer, MemoryQueue\n"
+        "inside = threading.Event()\n"
+        "def handler(items):\n"
+        "    for _ in items:\n"
+        "        inside.set()\n"
+        "        threading.Event().wait()\n"
+        "consumer = Consumer(MemoryQueue(['stuck']), handler).start()\n"
+        "assert inside.wait(20)\n"
+        "print(consumer.shutdown(timeout=0).stats.abandoned)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def told(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_with_fork_replacements_come_from_the_template(tmp_path: Path) -> None:
+    """With "fork" no child is forked off this process, which has threads; all have one parent, replacements too."""
+    parents = tmp_path / "parents"
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            with parents.open("a") as file:
+                file.write(f"{os.getppid()}\n")
+            if item == "die":
+                os._exit(1)
+
+    probe = ProbeQueue(["die", "ok"])
+    quick = Supervision(restart_base=0.001)
+    consumer, _ = consumer_of(
+        "processes", probe, handler=handler, mp_context="fork", supervision=quick, backoff=Constant(NEVER)
+    )
+    with consumer:
+        assert consumer.wait_idle(PATIENCE)
+    reconcile(consumer.shutdown(), probe)
+    first, second = told(parents)
+    assert first == second != str(os.getpid())
+
+
+def test_a_child_that_had_consumed_something_is_replaced_at_once() -> None:
+    """A pool worker that dies after it had consumed something is replaced without any delay."""
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            if item == "die":
+                os._exit(1)
+
+    probe = ProbeQueue(["ok", "die"])
+    consumer, events = consumer_of("processes", probe, handler=handler, mp_context="fork", backoff=Constant(NEVER))
+    with consumer:
+        [death] = events.wait_for(WorkerDied)
+        assert consumer.wait_idle(PATIENCE)
+    assert death.revive_in == 0
+    assert reconcile(consumer.shutdown(), probe).failed == 1
+
+
+# ---------------------------------------------------------------------------- stopping, and what is told
+
+
+def test_stop_waits_for_nobody() -> None:
+    """`stop()` returns though another thread is in the middle of `start()`: it takes no lock."""
+    consumer, _ = consumer_of("threads", ProbeQueue())
+    with consumer._starting:
+        in_thread(consumer.stop).result()
+    assert consumer.state is State.STOPPED
+
+
+def test_nothing_of_an_abandoned_thread_counts_later(tmp_path: Path) -> None:
+    """Whatever an abandoned handler does when it goes on, nothing is counted, told or sent to the queue."""
+    gate = Gate(tmp_path)
+    probe = ProbeQueue([gate.item])
+
+    def handler(items: Iterator[str]) -> None:
+        act(items)
+        raise ValueError("late")
+
+    consumer, events = consumer_of("threads", probe, handler=handler)
+    consumer.start()
+    gate.wait_for()
+    reconcile(consumer.shutdown(timeout=0), probe)
+    told, calls = len(events.events), list(probe.calls)
+    gate.open()
+    until(lambda: not line_threads(), "the thread has ended")
+    stats = reconcile(consumer.stats(), probe)
+    assert (stats.abandoned, stats.failed, stats.in_flight) == (1, 0, 0)
+    assert (len(events.events), probe.calls) == (told, calls)
+
+
+def line_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("queue_consumer")]
+
+
+def test_durations_are_those_of_what_they_name() -> None:
+    """`on_belt` counts from when a chunk was put there: not less than it waited, not more than there was time."""
+    began = time.monotonic()
+    inside, let_go = threading.Event(), threading.Event()
+
+    def handler(items: Iterator[str]) -> None:
+        for _ in items:
+            inside.set()
+            assert let_go.wait(PATIENCE)
+
+    probe = ProbeQueue(["first", "second"], bulk=2)
+    consumer, events = consumer_of("threads", probe, handler=handler, prefetch=1)
+    with consumer:
+        assert inside.wait(PATIENCE)
+        waits = time.monotonic()
+        time.sleep(0.01)  # it waits on the belt meanwhile; that a time passes is what is tested
+        waited = time.monotonic() - waits
+        let_go.set()
+        assert consumer.wait_idle(PATIENCE)
+    first, second = events.of(ChunkStarted)
+    assert 0 <= first.on_belt <= second.on_belt
+    assert waited <= second.on_belt <= time.monotonic() - began
+    assert reconcile(consumer.shutdown(), probe).cleaned == 2
