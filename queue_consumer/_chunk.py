@@ -155,6 +155,7 @@ class Receipts(Feed[T]):
         """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's)."""
         if delay is not None and not delay >= 0:
             raise ValueError(f"fail: delay must be at least 0 seconds, or None; got {delay!r}")
+        delay = None if delay is None else float(delay)
         match error:
             case Retry():
                 self._decide(item, Fate("failed", error.delay if delay is None else delay))
@@ -211,11 +212,12 @@ RETURNED = Ending("returned")
 
 def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> Ending:
     """The ending of a call that returned `result`; only `Failed` has a meaning, other values are ignored."""
-    if hasattr(result, "__await__") or (hasattr(result, "send") and hasattr(result, "throw")):
+    kind = type(result)  # and nothing of the object itself, which may be of a kind that answers to anything, or raises
+    if hasattr(kind, "__await__") or (hasattr(kind, "send") and hasattr(kind, "throw")):
         if inspect.iscoroutine(result):
             result.close()  # it never runs, and should not be warned about in some other place
         return Ending("refused", Failure("TypeError", NOTHING_RAN.format(type(result).__name__)))
-    if not isinstance(result, Failed):
+    if not (issubclass(kind, Failed) and isinstance(result, Failed)):
         return Ending("returned", decided=decided) if decided else RETURNED
     failed = Failure("Failed", "the handler returned it as failed")
     acknowledged, decided = decided, dict(decided)

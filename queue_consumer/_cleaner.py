@@ -12,7 +12,7 @@ import functools
 import heapq
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -75,6 +75,7 @@ class Cleaner:
         self.bell = Bell()
         self.hands: list[Hand] = []
         self.closing = False
+        self.given_up = False  # the time is up: whatever there is to do is left
         self.line = line
         self.dead_letter = dead_letter
         self.delay_of = delay_of
@@ -117,7 +118,14 @@ class Cleaner:
                 return
             hand = Hand(self, f"cleaner-{len(self.hands) + 1}")
             self.hands = [*self.hands, hand]
-        hand.start()
+        try:
+            hand.start()
+        except RuntimeError as error:  # no more threads: those that there are do it all
+            with self._roster:
+                self.hands = [other for other in self.hands if other is not hand]
+            if not self.hands:
+                raise
+            log.warning("no thread can be started to clean up: %r", error)
 
     def replace(self, dead: Hand) -> None:
         """A new thread in the place of a dead one; what that had in hand waits again."""
@@ -129,36 +137,48 @@ class Cleaner:
         self.line.ledger.fold(dead.tally)
         hand.start()
 
-    def gather(self, lane: Lane) -> list[Errand]:
-        """For the leader: sleep until there is something, let more of it come, take a share. Empty: the end."""
+    def gather(self, lane: Lane, hand: list[Errand]) -> None:
+        """For the leader: sleep until there is something, let more of it come, take a share. None: the end."""
         while not (self.done or self.waiting or self._due()):
-            if self.closing and not self._later:
-                return []
+            if self.given_up or (self.closing and not self._later):
+                return
             self.asleep = True
             if not (self.done or self.waiting or (self.closing and not self._later)):
                 self.bell.wait(self._next_due())
             self.asleep = False
+        if self.given_up:
+            return
         share = self.call_size(lane) * max(1, int(TURN / max(self.call_took, 1e-7)))
         if len(self.done) < share and not self.waiting and not self.closing:
             self.bell.wait(LINGER)
-        return self.take(lane, share)
+        self.take(lane, share, hand)
 
-    def take(self, lane: Lane, share: int) -> list[Errand]:
-        """Take about `share` of the items to be cleaned up, and all the rest of what is to be done."""
+    def take(self, lane: Lane, share: int, hand: list[Errand]) -> None:
+        """Take about `share` of the items to be cleaned up, and all the rest of what is to be done.
+
+        Into this hand at once: what is nowhere to be seen meanwhile would seem to be done.
+        """
         waiting, next_done = self.waiting, self.done.popleft
-        clean = [next_done() for _ in range(min(share, len(self.done)))]  # nobody else takes from there
-        errands = [Errand("clean", clean, lane)] if clean else []
+        clean: list[Any] = []
+        if self.done:
+            hand.append(Errand("clean", clean, lane))
+        try:
+            for _ in range(min(share, len(self.done))):
+                clean.append(next_done())
+        except IndexError:
+            pass  # somebody else takes too, since the time is up
         while waiting:
             try:
-                errands.append(waiting.popleft())
+                hand.append(waiting.popleft())
             except IndexError:
                 break
-        return errands
 
     def all_due(self) -> list[Errand]:
         """Take everything that is to be done now."""
         self._due()
-        return self.take(self.line.lane, 1 << 62)
+        errands: list[Errand] = []
+        self.take(self.line.lane, 1 << 62, errands)
+        return errands
 
     def wait_for_later(self) -> bool:
         """Sleep until something is to be tried again; False if nothing is."""
@@ -174,7 +194,9 @@ class Cleaner:
         return lane.port.cleanup_limit or self.line.belt.largest_bulk
 
     def work_left(self) -> bool:
-        return bool(self.done or self.waiting or self._later or any(hand.hand for hand in self.hands))
+        # Hands are looked at last, and first since what failed goes from there to be tried again.
+        in_hand = any(hand.hand for hand in self.hands)
+        return bool(in_hand or self.done or self.waiting or self._later or any(hand.hand for hand in self.hands))
 
     def close(self) -> None:
         """End when everything is done."""
@@ -183,11 +205,13 @@ class Cleaner:
 
     def give_up(self) -> list[Errand]:
         """Take out all that nobody has in hand: the time is up."""
+        self.closing = self.given_up = True
+        self.bell.ring()
         with self._later_lock:
             late = [errand for _, _, errand in self._later]
             self._later = []
-        self.closing = True
-        return late + self.take(self.line.lane, 1 << 62)
+        self.take(self.line.lane, 1 << 62, late)
+        return late
 
     def holds(self) -> Iterator[list[Any]]:
         yield list(self.done)
@@ -231,7 +255,7 @@ class Hand(Worker):
         cleaner = self.cleaner
         while not self.abandoned:
             with cleaner.lead:
-                self.hand = cleaner.gather(self.line.lane)
+                cleaner.gather(self.line.lane, self.hand)
             if not self.hand:
                 return
             if cleaner.done or cleaner.waiting:  # more than one share
@@ -254,7 +278,7 @@ class Hand(Worker):
         call, size = self._call_for(errand)
         items, desk = errand.items, self._desk
         time = began = now()
-        for start in range(0, len(items), size):
+        for start in range(errand.done, len(items), size):  # a dead cleaner may have done some
             if self.abandoned:
                 return
             part = items[start : start + size]
@@ -262,7 +286,7 @@ class Hand(Worker):
             if call is not None:
                 desk.append(part)
                 try:
-                    call(part)
+                    call(part[:])  # of its own, whatever the queue does to it
                 except BaseException as broken:  # tried again, and at last given up aloud: never lost, never twice
                     error = broken
                 try:
@@ -270,8 +294,7 @@ class Hand(Worker):
                 except IndexError:
                     return  # the time was up meanwhile, and somebody else has accounted for these
             if error is not None:
-                failed = among(error.failed, part) if isinstance(error, CleanupError) else part
-                done = [item for item in part if not any(item is other for other in failed)]
+                failed, done = parted(part, error.failed) if isinstance(error, CleanupError) else (part, [])
                 if done:
                     self._done(errand, done, now() - time)
                 self._again(errand, failed, error)
@@ -372,6 +395,30 @@ def bury(dead_letter: Callable[[Any, Failure], object], failure: Failure, items:
     dead_letter(items[0], failure)
 
 
-def among(named: list[Any], items: list[Any]) -> list[Any]:
-    """Those of `items` that a queue named as failed; if it named none of them, all, since something did fail."""
-    return [item for item in items if any(item is other or item == other for other in named)] or items
+def parted(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those of `items` that a queue named as failed, and the others; if it named none of them, all have failed.
+
+    Told apart by identity, each name for one item; only a name that is no item of ours may stand for its equal.
+    """
+    times = Counter(map(id, named))
+    failed: list[Any] = []
+    done: list[Any] = []
+    for item in items:
+        ours = times[id(item)] > 0
+        times[id(item)] -= ours
+        (failed if ours else done).append(item)
+    for other in named:
+        if times[id(other)] > 0:
+            times[id(other)] -= 1
+            equal = next((index for index, item in enumerate(done) if equals(item, other)), None)
+            if equal is not None:
+                failed.append(done.pop(equal))
+    return (failed, done) if failed else (items, [])
+
+
+def equals(one: Any, other: Any) -> bool:
+    """`==` of items, which may be of a kind that cannot be compared."""
+    try:
+        return bool(one == other)
+    except Exception:  # as with arrays, of which the answer is another array
+        return False

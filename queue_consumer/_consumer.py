@@ -16,14 +16,14 @@ from ._arguments import POLLING_TIME, STUCK_TIME, PoolName, changes_of, check_is
 from ._bells import Bell
 from ._chunk import Failure, Receipt
 from ._errors import SupervisionError, UsageError
-from ._events import ConsumerStarted, Observer, Observers
+from ._events import ConsumerStarted, Observer, Observers, log
 from ._getter import ASLEEP
 from ._ledger import Ledger, Report, Result, Stats
 from ._lifecycle import State, state_of
 from ._line import Lane, now, on_own_thread
 from ._loops import Loop, in_thread
 from ._once import Once
-from ._port import Port
+from ._port import Port, is_async
 from ._signals import taken
 from ._stations import Stations
 from ._supervision import Supervision, Watch, check_seconds
@@ -140,6 +140,7 @@ class Consumer(Generic[T]):
         self._supervisor: Supervisor | None = None
         self._starting = threading.RLock()  # reentrant: a signal handler may call in the middle of start()
         self._starter: int | None = None  # the thread that is in start()
+        self._sharing = threading.RLock()
         self._onces: list[Once] = []  # in run_once(), each on a thread of the user's
         self._busy_at = now()
 
@@ -173,14 +174,20 @@ class Consumer(Generic[T]):
     def _start(self) -> None:
         options, stations = self._options, self._stations
         pool = stations.pool(contextvars.copy_context(), self._supervision)
-        pool.start()
-        supervisor = Supervisor(
-            stations,
-            Watch(self._supervision, time_limit=options.time_limit, stuck_limit=options.handlers),
-            pool,
-            loop=self._loop,
-            stats=self.stats,
-        )
+        try:
+            pool.start()
+            supervisor = Supervisor(
+                stations,
+                Watch(self._supervision, time_limit=options.time_limit, stuck_limit=options.handlers),
+                pool,
+                loop=self._loop,
+                stats=self.stats,
+            )
+        except BaseException:
+            self._line.asked = True  # parts of it are used up, so that it cannot start again
+            pool.dismiss()
+            self._loop.close(1.0)
+            raise
         self._supervisor = supervisor  # from here on the state is RUNNING, or DRAINING if stop() came meanwhile
         started = ConsumerStarted(pool=options.pool, getters=options.getters, handlers=options.handlers)
         self._observers.tell(started)
@@ -264,7 +271,7 @@ class Consumer(Generic[T]):
                     said = signals
                     supervisor.draining.wait(1)  # so that it is true when it is said
                     self._say_draining(said)
-        supervisor.thread.join(5)
+        supervisor.join(5)
         if supervisor.failure is not None:
             raise supervisor.failure
 
@@ -290,15 +297,18 @@ class Consumer(Generic[T]):
         """
         if self.state in (State.RUNNING, State.DRAINING):
             raise UsageError(f"run_once() is for a consumer that does not run; this one is {self.state.value}")
-        self._loop.reopen()
         once = Once(self._make_stations(), self._loop)
-        self._onces.append(once)
+        with self._sharing:  # the loop, with others that are in here
+            self._loop.reopen()
+            self._onces.append(once)
         try:
             return once.run()
         finally:
-            self._onces.remove(once)
-            if self.state is State.STOPPED:  # nobody will come to close it
-                self._loop.close(1.0)
+            with self._sharing:
+                self._onces.remove(once)
+                if self.state is State.STOPPED and not self._onces:  # nobody will come to close it
+                    self._loop.close(1.0)
+            once.close()
 
     # ------------------------------------------------------------------ stopping
 
@@ -317,31 +327,45 @@ class Consumer(Generic[T]):
             SupervisionError: what the supervisor gave up on.
         """
         check_seconds("timeout", timeout, zero=True)
+        deadline = now() + timeout
         supervisor = self._supervisor
         if supervisor is not None:
-            deadline = now() + timeout
-            supervisor.deadline = deadline if supervisor.deadline is None else min(deadline, supervisor.deadline)
+            supervisor.hurry(deadline)
         self.stop()
-        return self._end()
+        return self._end(deadline)
 
-    def _end(self) -> Report:
+    def _end(self, deadline: float | None = None) -> Report:
         if self._starter not in (None, threading.get_ident()):
             with self._starting:  # another thread is in the middle of start(), and there is something to wait for
                 pass
+            if deadline is not None and self._supervisor is not None:
+                self._supervisor.hurry(deadline)
         supervisor = self._supervisor
         running = self._starter is not None or (supervisor is not None and not supervisor.stopped)
         if supervisor is None or (running and self._on_own_thread()):
             if not running:
-                self._loop.close(1.0)  # run_once() may have needed one
+                with self._sharing:
+                    if not self._onces:
+                        self._put_back()
+                        self._loop.close(1.0)  # run_once() may have needed one
             stats = self.stats()
             return Report(stats=stats, balanced=stats.balanced, provisional=running)
         supervisor.stopped.wait()
-        supervisor.thread.join(5)
+        supervisor.join(5)
         if supervisor.failure is not None:
             raise supervisor.failure
         if supervisor.report is None:
             raise SupervisionError(f"the supervisor died before it could report: {supervisor.death()}")
         return supervisor.report
+
+    def _put_back(self) -> None:
+        """What `run_once` has released to a standard queue, and waits for its time, goes there now."""
+        port = self._lane.port
+        if port.wrapped and port.close is not None and not is_async(port.queue.close):
+            try:
+                port.close()
+            except Exception as error:
+                log.error("queue.close raised: %r", error)
 
     def _on_own_thread(self) -> bool:
         return (

@@ -64,14 +64,14 @@ class Drain:
         line.returning = line.lane.port.release is not None
         self._interrupt()
         if line.returning:
-            for handler in self._pool.everybody():
-                handler.halt()
+            self._halt()
         patience.draining.open()
         while patience.time_left > 0 and not (
             all(getter.ended for getter in self._getters) and line.ledger.outstanding() == 0
         ):
             if line.returning:
                 self._settling.clear_belt(self._tally)
+                self._halt()  # again, for what was taken before the belt was empty
             patience.mind()
             self._glance(began)
         line.belt.closed = True
@@ -91,6 +91,10 @@ class Drain:
         if not last.balanced:
             log.error("the ledger does not balance: %s", last)
         return Report(stats=last, balanced=last.balanced, leftovers=tuple(self._leftovers), durations=self._durations)
+
+    def _halt(self) -> None:
+        for handler in self._pool.everybody():
+            handler.halt()
 
     def _glance(self, began: float) -> None:
         """A short wait: the shorter the less time has passed, so that an idle line stops at once."""
@@ -179,22 +183,22 @@ class Drain:
         while now() < began + FLUSH_TIME and self._cleaner.work_left():
             self._mind_cleaner()
             self._glance(began)
-        for errand in self._cleaner.give_up():
-            count = len(errand.items)
-            if errand.verb in ("clean", "drop"):
-                self._tally.tombstoned += count
-            else:
-                self._tally.left += count
-            log.error("no time was left to %s %d items", errand.verb, count)
+        late = self._cleaner.give_up()
         for hand in self._cleaner.hands:
             if hand.hand:
                 stack = hand.stack()
                 items = hand.abandon()
                 self._tally.abandoned += len(items)
                 self._abandoned(hand.name, items, stack)
-        self._cleaner.bell.ring()
         for hand in self._cleaner.hands:
-            hand.thread.join(0 if hand.abandoned else 1)
+            hand.join(0 if hand.abandoned else 1)
+        for errand in late + self._cleaner.give_up():  # and what has come back from the last calls
+            count = len(errand.left())
+            if errand.verb in ("clean", "drop"):
+                self._tally.tombstoned += count
+            else:
+                self._tally.left += count
+            log.error("no time was left to %s %d items", errand.verb, count)
         self._durations["cleanup"] = now() - began
 
     def _mind_cleaner(self) -> None:
@@ -208,7 +212,7 @@ class Drain:
         self._pool.close()
         busy = any(getter.abandoned for getter in self._getters) or any(hand.abandoned for hand in self._cleaner.hands)
         port = self._line.lane.port
-        if self._stations.options.owns_queue and port.close is not None and not busy:
+        if (self._stations.options.owns_queue or port.wrapped) and port.close is not None and not busy:
             self._guarded("close", port.close)
         if not self._loop.close(1.0):
             self._leftovers.append(Leftover(where="the event loop", items=()))

@@ -99,7 +99,7 @@ class Retry(Exception):
         if delay is not None and not delay >= 0:
             raise ValueError(f"Retry: delay must be at least 0 seconds, or None; got {delay!r}")
         super().__init__(delay)
-        self.delay = delay
+        self.delay = None if delay is None else float(delay)
 
 
 class Drop(Exception):

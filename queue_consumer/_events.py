@@ -13,7 +13,33 @@ from typing import Any, TypeVar, dataclass_transform
 
 from ._chunk import Failure
 
-log = logging.getLogger("queue_consumer")
+
+class Log:
+    """The logger of the line. What a log handler or filter of the program's raises must not hurt the line either."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def log(self, level: int, message: str, *args: object, exc_info: bool = False) -> None:
+        try:
+            self._logger.log(level, message, *args, exc_info=exc_info, stacklevel=3)
+        except Exception:
+            pass  # there is nowhere to say so
+
+    def debug(self, message: str, *args: object) -> None:
+        self.log(logging.DEBUG, message, *args)
+
+    def warning(self, message: str, *args: object) -> None:
+        self.log(logging.WARNING, message, *args)
+
+    def error(self, message: str, *args: object) -> None:
+        self.log(logging.ERROR, message, *args)
+
+    def exception(self, message: str, *args: object) -> None:
+        self.log(logging.ERROR, message, *args, exc_info=True)
+
+
+log = Log(logging.getLogger("queue_consumer"))
 
 
 E = TypeVar("E")

@@ -68,7 +68,8 @@ class Getter(Worker):
         """
         if self.line.lane.park(self.bell):
             self.doing = ASLEEP
-            self._sleep(None)
+            while self.bell in self.line.lane.parked and not self.line.asked:  # rung for room, long ago, it sleeps on
+                self.bell.wait(60)
         elif took < BLOCKS and not self._pause:
             self._idle_pause = min(max(2 * self._idle_pause, 0.001), LONGEST_PAUSE)
             self._sleep(self._idle_pause)
@@ -131,7 +132,15 @@ class Getter(Worker):
             self._take_back(items)
         elif line.returning:  # it was asked for before the line was to stop, and came after
             self.tally.freed += len(items)
-            self._cleaner.send(Errand("release", items, line.lane))
+            errand = Errand("release", items, line.lane)
+            self._cleaner.send(errand)
+            if self.given_up():  # meanwhile, so that nobody may be there to see to it
+                try:
+                    self._cleaner.waiting.remove(errand)
+                except ValueError:
+                    return  # somebody was
+                self.tally.freed -= len(items)
+                self._take_back(items)
         else:
             line.belt.put(items, at if line.observed else None)
             if self.given_up():  # meanwhile, so that nobody may be there to take them
@@ -143,17 +152,20 @@ class Getter(Worker):
 
     def _take_back(self, items: list[Any]) -> None:
         """The consumer is long gone: nobody else is left to give these back."""
-        self.tally.freed += len(items)
+        if not items:
+            return
+        count = len(items)
+        self.tally.freed += count
         release = self.line.lane.port.release
         try:
             if release is None:
-                self.tally.left += len(items)
+                self.tally.left += count
             else:
                 release(items, 0)
-                self.tally.released += len(items)
+                self.tally.released += count
         except BaseException as error:
-            self.tally.left += len(items)
-            log.error("%d items that a late get() brought could not be released: %r", len(items), error)
+            self.tally.left += count
+            log.error("%d items that a late get() brought could not be released: %r", count, error)
 
     def _wait_for_room(self) -> float | None:
         """Wait for room; the seconds that it took, or None when it is time to end."""

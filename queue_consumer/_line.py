@@ -114,7 +114,16 @@ class Worker:
         self.thread.line = line  # type: ignore[attr-defined]  # how `on_own_thread` knows it
 
     def start(self) -> None:
-        self.thread.start()
+        try:
+            self.thread.start()
+        except BaseException as error:  # there may be no more threads to be had
+            self.error = error
+            self.ended = True
+            raise
+
+    def join(self, timeout: float) -> None:
+        if self.thread.ident is not None:
+            self.thread.join(timeout)
 
     def run(self) -> None:
         raise NotImplementedError

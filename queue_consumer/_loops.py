@@ -5,6 +5,7 @@ Either the user's own loop, which runs elsewhere, or one in a thread of ours, ma
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,10 +125,12 @@ async def in_thread(call: Callable[[], R]) -> R:
         if not future.done():
             future.set_exception(error) if error is not None else future.set_result(result)
 
+    context = contextvars.copy_context()
+
     def work() -> None:
         result, error = None, None
         try:
-            result = call()
+            result = context.run(call)
         except BaseException as raised_:
             error = raised_
         try:

@@ -81,6 +81,12 @@ class Once:
             elif not cleaner.wait_for_later():
                 return
 
+    def close(self) -> None:
+        """Its counts are added to those of others, so that calls without end keep the ledger thin."""
+        ledger = self._stations.line.ledger
+        ledger.fold(self._getter.tally)
+        ledger.fold(self._hand.tally)
+
     def holds(self) -> list[list[Any]]:
         """The items in its hands, for the ledger's count."""
         return [*(chunk.items for chunk in list(self._held)), *self._stations.holds(), *self._hand.holds()]

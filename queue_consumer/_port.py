@@ -19,8 +19,9 @@ class Port:
     """A queue's verbs."""
 
     def __init__(self, queue: Any, loop: Loop) -> None:
-        queue = wrap(queue, loop)
+        own, queue = queue, wrap(queue, loop)
         self.queue = queue
+        self.wrapped = queue is not own  # its `close` is ours, and leaves the queue open
         self._loop = loop
         get = getattr(queue, "get", None)
         if not callable(get):

@@ -148,7 +148,7 @@ class Settling:
             return 1
         try:
             return max(1, int(attempt(item)))
-        except Exception as error:  # the item takes its usual way, as if delivered for the first time
+        except BaseException as error:  # the item takes its usual way, as if delivered for the first time
             self._raised("queue.attempt", error)
             return 1
 
@@ -159,11 +159,11 @@ class Settling:
                 if 0 <= delay < float("inf"):
                     return delay
                 raise ValueError(f"a back-off must be a number of seconds of at least 0; got {delay!r}")
-            except Exception as error:  # the default back-off is used instead
+            except BaseException as error:  # the default back-off is used instead
                 self._raised("backoff", error)
         return self._default(attempt)
 
-    def _raised(self, callback: str, error: Exception) -> None:
+    def _raised(self, callback: str, error: BaseException) -> None:
         log.error("%s raised, so its default is used: %r", callback, error)
         self._line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
 

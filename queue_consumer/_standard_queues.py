@@ -7,7 +7,7 @@ import heapq
 import queue as std
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ._errors import CleanupError
@@ -57,8 +57,11 @@ class StandardQueue:
     def __repr__(self) -> str:
         return repr(self._queue)
 
-    def get(self, limit: int) -> list[Any]:
-        self._put(self._delayed.due())
+    def get(self, limit: int) -> Iterable[Any]:
+        try:
+            self._put(self._delayed.due())
+        except CleanupError as error:
+            self._delayed.add(error.failed, PATIENCE)
         items: list[Any] = []
         try:
             items.append(self._queue.get(timeout=PATIENCE))
@@ -68,7 +71,7 @@ class StandardQueue:
             pass
         except Exception as error:
             if type(error).__name__ != "ShutDown":  # since 3.13: no more will come, which is no fault
-                raise
+                return and_raise(items, error)
         return items
 
     def release(self, items: Sequence[Any], delay: float = 0) -> None:
@@ -98,8 +101,16 @@ class StandardQueue:
                     raise CleanupError(items[position:], "the queue is full and cannot take them back") from None
                 self._delayed.add(items[position:], PATIENCE)
                 return
+            except Exception as error:  # it is shut down or closed; those before are back, and must not go twice
+                raise CleanupError(items[position:], repr(error)) from error
             if hasattr(self._queue, "task_done"):
                 self._queue.task_done()
+
+
+def and_raise(items: list[Any], error: Exception) -> Iterator[Any]:
+    """These items, which must not be lost, and then the error."""
+    yield from items
+    raise error
 
 
 class AsyncioQueue:
@@ -112,8 +123,11 @@ class AsyncioQueue:
     def __repr__(self) -> str:
         return repr(self._queue)
 
-    async def get(self, limit: int) -> list[Any]:
-        self._put(self._delayed.due())
+    async def get(self, limit: int) -> Iterable[Any]:
+        try:
+            self._put(self._delayed.due())
+        except CleanupError as error:
+            self._delayed.add(error.failed, PATIENCE)
         items: list[Any] = []
         try:
             items.append(await asyncio.wait_for(self._queue.get(), PATIENCE))
@@ -121,6 +135,9 @@ class AsyncioQueue:
                 items.append(self._queue.get_nowait())
         except (asyncio.QueueEmpty, TimeoutError):
             pass
+        except Exception as error:
+            if type(error).__name__ != "QueueShutDown":  # since 3.13, as above
+                return and_raise(items, error)
         return items
 
     async def cleanup(self, items: Sequence[Any]) -> None:
@@ -145,4 +162,6 @@ class AsyncioQueue:
             except asyncio.QueueFull:
                 self._delayed.add(items[position:], PATIENCE)
                 return
+            except Exception as error:
+                raise CleanupError(items[position:], repr(error)) from error
             self._queue.task_done()

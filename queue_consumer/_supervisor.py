@@ -53,10 +53,18 @@ class Supervisor(Worker):
 
     def start(self) -> None:
         """Start the line: everything but the pool, which runs already."""
-        self.cleaner.hire()
-        for getter in self.getters:
-            getter.start()
-        super().start()
+        try:
+            self.cleaner.hire()
+            for getter in self.getters:
+                getter.start()
+            super().start()
+        except BaseException:  # there may be no more threads to be had
+            self.line.asked = True
+            for getter in self.getters:
+                getter.ended = getter.ended or getter.thread.ident is None
+            if self.thread.ident is None:
+                self._main()  # the drain, here, since nobody else will
+            raise
 
     def run(self) -> None:
         try:
@@ -73,6 +81,10 @@ class Supervisor(Worker):
             self.line.observers.tell(ConsumerStopped(report=self.report))
         finally:
             self.stopped.open()
+
+    def hurry(self, deadline: float) -> None:
+        """End what runs by then, or earlier if that was asked before."""
+        self.deadline = deadline if self.deadline is None else min(deadline, self.deadline)
 
     @property
     def time_left(self) -> float:

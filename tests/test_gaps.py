@@ -9,33 +9,38 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from queue_consumer import (
+    BulkReceived,
     ChunkStarted,
     Constant,
     Consumer,
     MemoryQueue,
+    Observer,
     Receipts,
     State,
     Supervision,
     UsageError,
     WorkerDied,
     WorkerRevived,
+    _drain,
     _standard_queues,
     current,
 )
 from queue_consumer._belt import Belt, Share
 from queue_consumer._chunk import Chunk
+from queue_consumer._cleaner import Hand
 from queue_consumer._ledger import Ledger
 from queue_consumer._standard_queues import StandardQueue
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, in_thread, reconcile, until
 from support.lifecycle_handlers import Gate, act
+from support.line_pools import ignore
 
 NEVER = 10_000.0  # seconds: a delay that no test sees the end of
 
@@ -44,14 +49,14 @@ NEVER = 10_000.0  # seconds: a delay that no test sees the end of
 
 def test_standard_queues_get_released_items_back_after_their_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is released to a queue of the standard library is not got again before its delay is over."""
-    clock = SimpleNamespace(monotonic=lambda: clock.time, time=0.0)
-    monkeypatch.setattr(_standard_queues, "time", clock)
+    time_now = [0.0]
+    monkeypatch.setattr(_standard_queues, "time", SimpleNamespace(monotonic=lambda: time_now[0]))
     standard: queue.Queue[str] = queue.Queue()
     wrapped = StandardQueue(standard)
     wrapped.release(["late"], 5)
     wrapped.release(["soon"], 0)
     assert wrapped.get(2) == ["soon"]
-    clock.time = 5.0
+    time_now[0] = 5.0
     assert wrapped.get(2) == ["late"]
 
 
@@ -97,10 +102,13 @@ def test_empty_is_no_broken_getter() -> None:
 
 def test_cpus_are_those_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many CPUs this process may use is asked anew whenever a consumer is made."""
-    for allowed in ({0}, {0, 1, 2}):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, allowed=allowed: allowed, raising=False)
+    allowed: set[int] = set()
+    of_now: Callable[[int], set[int]] = lambda pid: allowed  # noqa: E731
+    monkeypatch.setattr(os, "sched_getaffinity", of_now, raising=False)
+    for cpu in range(3):
+        allowed.add(cpu)
         options = Consumer(MemoryQueue(), act)._options
-        assert (options.getters, options.handlers) == (len(allowed), len(allowed))
+        assert (options.getters, options.handlers) == (cpu + 1, cpu + 1)
 
 
 @pytest.mark.parametrize("meant", [0, 1, 2])
@@ -178,6 +186,43 @@ def test_no_release_carries_more_than_the_limit() -> None:
     let_go.set()
     assert [len(call[0]) for call in probe.called("release")] == [3, 3, 3, 1]
     assert reconcile(consumer.shutdown(), probe).released == 10
+
+
+def test_a_revived_cleaner_goes_on_where_the_dead_one_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cleaner that dies in the middle of several calls is replaced by one that makes only those that are left."""
+    inside, let_go, deaths = threading.Event(), threading.Event(), list[str]()
+    again = Hand._again
+
+    def die_once(self: Hand, *arguments: Any) -> None:
+        if not deaths:
+            deaths.append(self.name)
+            raise MemoryError
+        again(self, *arguments)
+
+    def fail_for_the_middle(items: list[str], delay: float) -> None:
+        if "behind-4" in items and not deaths:
+            raise ConnectionError("down")
+
+    class Limited(ProbeQueue):
+        cleanup_limit = 3
+
+    def handler(items: Iterator[str]) -> None:
+        for _ in items:
+            inside.set()
+            assert let_go.wait(PATIENCE)
+
+    monkeypatch.setattr(Hand, "_again", die_once)
+    behind = [f"behind-{number}" for number in range(9)]
+    probe = Limited(["held", *behind], bulk=10, on_release=fail_for_the_middle)
+    consumer, _ = consumer_of("threads", probe, handler=handler, prefetch=9)
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    consumer.stop()
+    until(lambda: consumer.stats().released == 9, "all that waited went back")
+    let_go.set()
+    assert [call[0] for call in probe.called("release")] == [behind[:3], behind[3:6], behind[3:6], behind[6:]]
+    assert reconcile(consumer.shutdown(), probe).released == 9
+    assert len(deaths) == 1
 
 
 @pytest.mark.parametrize("without", [(), ("release",)], ids=["released", "left"])
@@ -330,9 +375,9 @@ def test_pool_initializer_runs_in_replacements(tmp_path: Path) -> None:
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
-@pytest.mark.parametrize("observers", [(), (lambda event: None,)], ids=["unobserved", "observed"])
+@pytest.mark.parametrize("observers", [[], [ignore]], ids=["unobserved", "observed"])
 @pytest.mark.parametrize("pool", ["threads", "coroutines"])
-def test_each_call_runs_in_a_copy_of_the_context_of_start(pool: str, observers: Any) -> None:
+def test_each_call_runs_in_a_copy_of_the_context_of_start(pool: str, observers: list[Observer]) -> None:
     """A call sees the context variables of `start()`, and nothing of what another call has set."""
     seen: list[str] = []
 
@@ -370,7 +415,9 @@ def test_a_stuck_handler_does_not_keep_the_interpreter_from_exiting() -> None:
         "assert inside.wait(20)\n"
         "print(consumer.shutdown(timeout=0).stats.abandoned)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
@@ -429,6 +476,55 @@ def test_stop_waits_for_nobody() -> None:
     assert consumer.state is State.STOPPED
 
 
+def test_wait_idle_waits_for_a_cleanup_that_takes_long() -> None:
+    """While something is being cleaned up the line is not idle, however often a `get` comes back empty."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def on_cleanup(items: list[Any]) -> None:
+        inside.set()
+        assert let_go.wait(PATIENCE)
+
+    probe = ProbeQueue(["ok"], on_cleanup=on_cleanup, wait=0.001)
+    consumer, events = consumer_of("threads", probe)
+    with consumer:
+        assert inside.wait(PATIENCE)
+        waiting = in_thread(lambda: (consumer.wait_idle(PATIENCE), let_go.is_set()))
+        events.wait_for(BulkReceived, len(events.of(BulkReceived)) + 3)
+        let_go.set()
+        assert waiting.result() == (True, True)
+    assert reconcile(consumer.shutdown(), probe).cleaned == 1
+
+
+def test_a_drain_looks_often_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between two looks of a drain grow from half a millisecond to 20 ms: what is idle stops at once."""
+    waits: list[float] = []
+    drain = _drain.Drain.__new__(_drain.Drain)
+    drain._line = cast(Any, SimpleNamespace(minder=SimpleNamespace(wait=waits.append)))
+    monkeypatch.setattr(_drain, "now", lambda: 100.0)
+    for passed in (0, 0.004, 0.04, 10):
+        drain._glance(100.0 - passed)
+    assert waits == pytest.approx([0.0005, 0.001, 0.01, 0.02])
+
+
+def test_no_get_follows_one_that_was_running_at_the_stop() -> None:
+    """A getter whose `get` comes back after the stop asks no more, though there is room and more to be had."""
+    inside, let_go = threading.Event(), threading.Event()
+
+    def on_get(number: int) -> None:
+        if number == 2:
+            inside.set()
+            assert let_go.wait(PATIENCE)
+
+    probe = ProbeQueue(["ok"] * 5, bulk=1, on_get=on_get)
+    consumer, _ = consumer_of("threads", probe, prefetch=10)
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    consumer.stop()
+    let_go.set()
+    assert reconcile(consumer.shutdown(), probe).received == 2
+    assert len(probe.called("get")) == 2
+
+
 def test_nothing_of_an_abandoned_thread_counts_later(tmp_path: Path) -> None:
     """Whatever an abandoned handler does when it goes on, nothing is counted, told or sent to the queue."""
     gate = Gate(tmp_path)
@@ -477,3 +573,34 @@ def test_durations_are_those_of_what_they_name() -> None:
     assert 0 <= first.on_belt <= second.on_belt
     assert waited <= second.on_belt <= time.monotonic() - began
     assert reconcile(consumer.shutdown(), probe).cleaned == 2
+
+
+def test_a_failure_is_logged_without_the_items(caplog: pytest.LogCaptureFixture) -> None:
+    """What the line logs of a handler, a cleanup, a release and a deadline that failed never shows an item."""
+    caplog.set_level(0, logger="queue_consumer")
+    inside, let_go = threading.Event(), threading.Event()
+    failing = [OSError("not now")] * 2
+
+    def fail_twice(*_: Any) -> None:
+        if failing:
+            raise failing.pop()
+
+    def handler(items: Iterator[str]) -> None:
+        for item in items:
+            if item.startswith("bad"):
+                raise ValueError("no")
+            if item.startswith("stuck"):
+                inside.set()
+                let_go.wait(PATIENCE)
+
+    secrets = [f"{kind}: secret" for kind in ("good", "bad", "good", "stuck")]
+    probe = ProbeQueue(secrets, bulk=2, on_cleanup=fail_twice, on_release=fail_twice)
+    consumer, _ = consumer_of("threads", probe, handler=handler, messages_bulk_size=2, backoff=Constant(NEVER))
+    consumer.start()
+    assert inside.wait(PATIENCE)
+    until(lambda: consumer.stats().ended == 2, "the first two have come to their ends")
+    reconcile(consumer.shutdown(timeout=0), probe)
+    let_go.set()
+    said = [record.getMessage() for record in caplog.records]
+    assert [word for word in ("ValueError: no", "not now", "abandoned") if not any(word in line for line in said)] == []
+    assert [line for line in said if "secret" in line] == []

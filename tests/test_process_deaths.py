@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from support.deaths import (
     Unpicklable,
     Waiting,
     Weighing,
+    acknowledge,
     children,
     gate,
     imagine,
@@ -92,7 +93,7 @@ def chunk_in_which(death: str, size: int, at: int) -> list[Mortal]:
     return [Mortal(f"{name}/{number}", death if number == at else "") for number in range(1, size + 1)]
 
 
-def fates(queue: ScriptedQueue, chunk: list[Mortal]) -> list[str | float | None]:
+def fates(queue: ScriptedQueue, chunk: Sequence[Any]) -> list[str | float | None]:
     found = queue.fates()
     return [found.get(id(item)) for item in chunk]
 
@@ -476,7 +477,7 @@ def test_current_and_context_variables_in_children(pool: PoolKind, diary: Diary)
 @every_receipt
 def test_an_iterator_dies_with_its_call_in_children(receipt: Any, diary: Diary) -> None:
     """A handler that kept one gets no more from it, and nobody takes that for progress of another call."""
-    queue = MemoryQueue(range(60), journal=True)
+    queue = MemoryQueue(range(60), bulk=3)
     consumer = FORKSERVER.consumer(
         queue,
         Keeping(diary),
@@ -499,21 +500,17 @@ def test_what_is_not_acknowledged_fails(pool: PoolKind) -> None:
     assert (stats.cleaned, stats.failed, stats.released) == (0, 10, 10)
 
 
-def test_receipts_of_a_chunk_say_nothing_of_the_next(diary: Diary) -> None:
+def test_receipts_of_a_chunk_say_nothing_of_the_next() -> None:
     """A child killed before it took anything has acknowledged nothing, whatever its predecessor in the slot had."""
     rounds = [[Mortal(f"{number}")] for number in range(1100)]  # more than there are slots
-    last = [Deadly(), *(Mortal(f"last/{number}") for number in range(3))]
-    queue = ScriptedQueue([*rounds, last])
+    # With an item that cannot be pickled in the same run, the deadly one is unpickled only when its chunk has begun.
+    last = [Deadly(), *(Mortal(f"last/{number}") for number in range(41))]
+    queue = ScriptedQueue([*rounds, [*chunk_in_which("", 41, 0), Unpicklable(TypeError("no pickling")), *last]])
     consumer = FORKSERVER.consumer(
-        queue,
-        Dying(diary, "explicit"),
-        messages_bulk_size=42,
-        receipt="explicit",
-        backoff=backoff,
-        max_handlers=1,
+        queue, acknowledge, messages_bulk_size=42, receipt="explicit", backoff=backoff, max_handlers=1
     )
     queue.reconcile(run_to_rest(consumer, queue.wait_until_spent))
-    assert fates(queue, last) == [BACKOFF] + ["cleaned"] * 3  # type: ignore[arg-type]
+    assert fates(queue, last) == [BACKOFF] + ["cleaned"] * 41
 
 
 # ------------------------------------------------------------------ children that cannot begin
@@ -612,15 +609,18 @@ def test_a_storm_of_deaths_leaves_nothing_behind(diary: Diary) -> None:
 
 @every_process_pool
 def test_signals_of_a_child_are_its_own(pool: PoolKind, diary: Diary) -> None:
-    """SIGTERM kills a child as it kills any process, and the item that it held goes back."""
+    """SIGTERM kills a child as it kills any process, whatever its parent does about it."""
     before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which a child must not inherit from a program that forks it
+    signal.signal(signal.SIGTERM, lambda *_: None)  # which a child must not inherit from a program that forks it
     try:
         queue: MemoryQueue[Any] = MemoryQueue([])
-        with pool.consumer(queue, Noting(diary), supervision=QUICK.but(polling_time=0.05)) as consumer:
+        seen = RecordingObserver()
+        supervision = QUICK.but(polling_time=0.05)
+        with pool.consumer(queue, Noting(diary), supervision=supervision, observers=[seen]) as consumer:
             for pid in children():
                 if not is_template(pid, pool):
                     psutil.Process(pid).terminate()
+            seen.wait_for(WorkerDied, 2, PATIENCE)
             queue.fill(range(5))
             assert consumer.wait_idle(PATIENCE)
         assert consumer.shutdown().stats.cleaned == 5

@@ -14,6 +14,7 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from typing import Any, Protocol
 from .._chunk import Receipt
 from . import _child
 from ._wire import Handed, Memory, keep_from_forks
+
+BIRTH = struct.Struct("=QQ")  # to the template: which one it is, and its marks; back: which, and its pid, or 0
 
 
 class Process(Protocol):
@@ -138,6 +141,7 @@ class Template:
         self, handler: Callable[[Any], object], initializer: Callable[[], object] | None, receipt: Receipt
     ) -> None:
         self._lock = threading.Lock()
+        self._births = 0
         ours, theirs = socket.socketpair()
         flush()  # or every child would have its own copy to write
         self._pid = os.fork()
@@ -156,19 +160,28 @@ class Template:
     def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
         with self._lock:
             self._sock.settimeout(10)
-            socket.send_fds(self._sock, [marks.to_bytes(8, "little")], [data, control, memory])
-            reply = self._sock.recv(8)
-        if not reply:
-            raise EOFError("the template process is gone")
-        return Forked(int.from_bytes(reply, "little"))
+            self._births += 1
+            socket.send_fds(self._sock, [BIRTH.pack(self._births, marks)], [data, control, memory])
+            birth = pid = 0
+            while birth != self._births:  # what it says too late, of an earlier one, is not of this
+                reply = self._sock.recv(BIRTH.size, socket.MSG_WAITALL)
+                if len(reply) < BIRTH.size:
+                    raise EOFError("the template process is gone")
+                birth, pid = BIRTH.unpack(reply)
+        if not pid:
+            raise OSError("the template process cannot fork")
+        return Forked(pid)
 
     def let_go(self) -> None:
         self._sock.close()
 
     def close(self) -> None:
         self._sock.close()
-        os.kill(self._pid, signal.SIGKILL)  # it has nothing to lose, and may be stopped
-        os.waitpid(self._pid, 0)
+        try:
+            os.kill(self._pid, signal.SIGKILL)  # it has nothing to lose, and may be stopped
+            os.waitpid(self._pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass  # it is dead, and the program buries all its children itself
 
 
 def template_main(
@@ -182,17 +195,20 @@ def template_main(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries its children
     while True:
-        message, fds, _, _ = socket.recv_fds(sock, 8, 3)
+        message, fds, _, _ = socket.recv_fds(sock, BIRTH.size, 3)
         if not message:
             return
-        pid = os.fork()
+        birth, marks = BIRTH.unpack(message)
+        try:
+            pid = os.fork()
+        except OSError:  # too many processes, for now
+            pid = None
         if pid == 0:
             code = 1
             try:
                 sock.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 data, control, memory = fds
-                marks = int.from_bytes(message, "little")
                 channel = _child.begin(data)
                 opened = Memory.opened(memory, marks)
                 _child.serve(channel, control, opened, lambda: (handler, initializer), receipt)
@@ -202,7 +218,7 @@ def template_main(
                 os._exit(code)
         for fd in fds:
             os.close(fd)
-        sock.sendall(pid.to_bytes(8, "little"))
+        sock.sendall(BIRTH.pack(birth, pid or 0))
 
 
 class Forked:

@@ -10,6 +10,8 @@ from .._chunk import Chunk, Ending
 from .._line import Line, Worker
 from .._settling import Settling
 
+PARTING = 2.0  # seconds for a worker that has had nothing to do yet to end
+
 
 class Handler(Worker):
     """A pool worker. `held` is the chunk in its hands; who takes it out of there accounts for it."""
@@ -124,6 +126,16 @@ class Pool:
         for handler in self.handlers:
             handler.start()
 
+    def dismiss(self) -> None:
+        """Take down what was started of a pool that will not run after all."""
+        for handler in self.handlers:
+            handler.retire()
+            handler.line.belt.closed = True
+            handler.line.belt.wake_all()
+        for handler in self.handlers:
+            handler.join(PARTING)
+        self.close()
+
     def everybody(self) -> list[Handler]:
         return self.handlers + self.strays
 
@@ -135,6 +147,7 @@ class Pool:
             old.retire()
             self.strays = [*self.strays, old]
         else:
+            old.bury()  # it may have died only now
             old.line.ledger.fold(old.tally)
         self.handlers = [new if other is old else other for other in self.handlers]
         new.start()
@@ -142,6 +155,7 @@ class Pool:
     def sweep(self) -> None:
         """Forget strays that have ended."""
         for stray in [stray for stray in self.strays if not stray.alive]:
+            stray.bury()
             self.strays.remove(stray)
             stray.line.ledger.fold(stray.tally)
 

@@ -85,9 +85,11 @@ class TaskHandler(Handler):
             chunk = belt.lie_down(self.bell)
             if chunk is not None:
                 return chunk
-            if self.wanted():
-                await self.bell.wait()  # type: ignore[misc]
-            belt.get_up(self.bell)
+            try:
+                if self.wanted():
+                    await self.bell.wait()  # type: ignore[misc]
+            finally:  # also if it is cancelled, or it would be rung in a living one's stead
+                belt.get_up(self.bell)
             try:
                 return belt.next()
             except IndexError:

@@ -36,6 +36,7 @@ from ._births import Birth, Process
 from ._workers import Handler, Pool
 
 START_TIME = 60.0  # seconds for a child to say that it is ready
+LOOK = 0.1  # seconds between two looks whether the start is still wanted
 TICK = 0.02  # seconds between two looks at a child that says nothing
 RUN_TIME = 0.005  # seconds that one run of chunks should take
 MOST = 256  # chunks in one run
@@ -58,25 +59,29 @@ class ProcessHandler(Handler):
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the child, until it ignores it
-        while self.wanted():
-            child = Child(self._pool, self)
-            self._child = child
-            try:
-                if child.wait_until_ready():
-                    self.ready.open()
-                    child.serve()
-            except BaseException as error:
-                child.end(0)
-                died = isinstance(error, EOFError)  # anything else should not be, but its items must not pay for it
-                child.bury(self._forced or (child.epitaph() if died else f"its parent stumbled: {error!r}"))
-                if died:
-                    raise Dead(self._forced or child.epitaph()) from None
-                raise
-            finally:
-                child.end(PARTING)
-                self._child = None
-                child.forget()
+        try:
+            while self.wanted():
+                self._drive(Child(self._pool, self))
+        finally:
+            self.ready.open()
+
+    def _drive(self, child: Child) -> None:
+        self._child = child
+        try:
+            if child.wait_until_ready():
                 self.ready.open()
+                child.serve()
+        except BaseException as error:
+            child.end(0)
+            died = isinstance(error, EOFError)  # anything else should not be, but its items must not pay for it
+            child.bury(self._forced or (child.epitaph() if died else f"its parent stumbled: {error!r}"))
+            if died:
+                raise Dead(self._forced or child.epitaph()) from None
+            raise
+        finally:
+            child.end(PARTING)
+            self._child = None
+            child.forget()
 
     def wanted(self) -> bool:
         return super().wanted() and not ((child := self._child) is not None and child.lost)
@@ -124,8 +129,9 @@ class ProcessHandler(Handler):
         self._told.ring()
 
     def halt(self) -> None:
-        if self._child is not None:
-            self._child.tell(wire.RECALL + wire.HALT)
+        child = self._child
+        if child is not None and not child.halted:
+            child.halted = child.tell(wire.RECALL + wire.HALT)
 
     def force(self, reason: str) -> None:
         self._forced = reason
@@ -168,9 +174,14 @@ class Child:
         self._chunk_took = 1.0  # seconds, of late
         self._chunk_bytes = 1.0  # of late
         self._turned = now()  # when the child was last known to turn to something new
+        self._tells = -1
         self._memory = wire.Memory(pool.marks)
-        ours, theirs = socket.socketpair()
-        hears, self._tells = os.pipe()
+        try:
+            ours, theirs = socket.socketpair()
+            hears, self._tells = os.pipe()
+        except BaseException:  # no more descriptors to be had
+            self._memory.close()
+            raise
         os.set_blocking(self._tells, False)
         self._channel = wire.Channel(ours)
         self._telling = threading.Lock()  # what was told must not go to whoever has that descriptor next
@@ -178,6 +189,7 @@ class Child:
         self._ended = False
         self._peak = 0
         self._sent = 0  # items, but for those that it gave back
+        self.halted = False  # it was told to take no more
         self.lost = False  # it was found dead by somebody who looked
         wire.keep_from_forks(self)
         try:
@@ -236,6 +248,7 @@ class Child:
             messages = self._channel.pump(TICK)
             self._hear(messages)
             if not messages and self.gone():
+                self._hear(self._channel.receive())  # its last words, said after we had listened
                 raise EOFError  # though somebody that it started holds on to its end of the channel
 
     def end(self, patience: float) -> None:
@@ -391,7 +404,9 @@ class Child:
                     slot, taken, exhausted, ending = rest
                     for chunk in self._out_of_hand([slot]):
                         chunk.taken, chunk.exhausted = taken, exhausted
+                        turned = self._turned
                         self._settle(chunk, ending)
+                        self._pace(1, turned)
                 case wire.BACK:
                     self._recalled = False
                     back = self._out_of_hand(rest[0])
@@ -418,7 +433,7 @@ class Child:
     def _settle_until(self, slot: int | None) -> None:
         """Settle those chunks, in order, whose handler returned and had nothing to add."""
         words, hand, belt = self._memory.words, self.hand, self._handler.line.belt
-        settled = 0
+        settled, turned = 0, self._turned
         tally, cleaner = self._handler.tally, self._handler.settling.cleaner
         quick = not (self._pool.marks or self._handler.line.observed) and cleaner.line.lane.port.cleanup is not None
         one = wire.ALL | 1 if quick and belt.size == 1 else -1  # the word of a chunk of one that was simply handled
@@ -446,9 +461,13 @@ class Child:
         if settled:
             if cleaner.asleep:
                 cleaner.wake()
-            took = (now() - self._turned) / settled
-            self._turned = now()
-            self._chunk_took += (min(took, 2 * self._chunk_took) - self._chunk_took) / 2
+            self._pace(settled, turned)
+
+    def _pace(self, settled: int, turned: float) -> None:
+        """So many chunks have ended since it turned to the first of them."""
+        took = (now() - turned) / settled
+        self._turned = now()
+        self._chunk_took += (min(took, 2 * self._chunk_took) - self._chunk_took) / 2
 
     def _settle(self, chunk: Chunk, ending: Ending) -> None:
         handler = self._handler
@@ -568,18 +587,13 @@ class ProcessPool(Pool):
             os._exit(1)  # we are a child that reads the script again; a traceback for each would hide the sentence
         self.birth.prepare()
         super().start()
+        until = now() + START_TIME
         for handler in self.handlers:
             assert isinstance(handler, ProcessHandler)
-            handler.ready.wait(START_TIME)
+            while now() < until and not self.line.asked and not handler.ready.wait(LOOK):
+                pass
         failed = next((handler.error for handler in self.handlers if handler.error is not None), None)
         if failed is not None:
-            for handler in self.handlers:
-                handler.retire()
-            self.line.belt.closed = True
-            self.line.belt.wake_all()
-            for handler in self.handlers:
-                handler.thread.join(2 * PARTING)
-            self.close()
             raise failed if isinstance(failed, UsageError) else UsageError(f"a child process could not start: {failed}")
 
     def sweep(self) -> None:

@@ -42,6 +42,7 @@ PACKAGE = "queue_consumer"
 TIME = 15.0  # seconds for one test of a mutant, which takes a fraction of it without; a hang is a failure, too
 LONGEST = 120.0  # seconds for all the tests of one mutant
 NOT_COPIED = (".*", "__pycache__", "*.egg-info", "results", "build", "dist")
+RED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?\.py::[^\[\n]+?(?:\[[^\n]*?\])?)(?: - .*)?$", re.MULTILINE)
 GUARD = "mutant_guard"  # a plugin of pytest's, written into each copy
 
 
@@ -167,8 +168,13 @@ def copied(to: Path) -> Path:
     """A copy of the project, without what can be made anew."""
     copy = to / "project"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    (copy / f"{GUARD}.py").write_text(GUARD_CODE.format(package=PACKAGE, copy=str(copy)))
+    guard(copy)
     return copy
+
+
+def guard(copy: Path) -> None:
+    """Have pytest refuse to run in this copy if what its tests would import is not the copy."""
+    (copy / f"{GUARD}.py").write_text(GUARD_CODE.format(package=PACKAGE, copy=str(copy)))
 
 
 # Of a mutant that is not what the tests import, nothing would turn red.
@@ -208,7 +214,7 @@ def run_tests(copy: Path, tests: Sequence[str], *options: str, limit: float) -> 
         finally:
             end(process.pid)
     seconds = time.monotonic() - began
-    red = list(dict.fromkeys(re.findall(r"^(?:FAILED|ERROR) (tests/\S+?\.py::[^\[\n]+?(?:\[[^\n]*?\])?)(?: - .*)?$", output, re.M)))
+    red = list(dict.fromkeys(RED.findall(output)))
     if hung:
         return Ran("hung", red, output, seconds)
     # 1 is all that says "tests failed"; others are a wrong name, an import that fails, a pytest that stumbles.
@@ -235,11 +241,13 @@ def judge(mutant: Mutant) -> Outcome:
         ran = run_tests(copy, mutant.tests, "-x", f"--timeout={TIME:g}", limit=LONGEST)
     match ran.how:
         case "red":
+            print(ran.output) if not ran.red else None
             return Outcome(mutant.name, True, f"killed by {', '.join(ran.red)} ({ran.seconds:.1f} s)")
         case "hung":
             return Outcome(mutant.name, True, f"killed: it hangs in {' or '.join(mutant.tests)}")
         case "green":
-            return Outcome(mutant.name, False, "SURVIVED", f"though broken: {mutant.promise}\n" + "\n".join(mutant.tests))
+            details = [f"though this holds no longer: {mutant.promise}", *mutant.tests]
+            return Outcome(mutant.name, False, "SURVIVED", "\n".join(details))
         case "broken":
             return Outcome(mutant.name, False, "its tests do not run", ran.output)
 
@@ -267,7 +275,7 @@ def chosen(names: Sequence[str]) -> Iterator[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every mutant was killed, 1 if not."""
-    parser = argparse.ArgumentParser(description="Break promises of the contract one by one; each must turn its test red.")
+    parser = argparse.ArgumentParser(description="Breaks promises of the contract, one by one; tests must notice.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these mutants")
     parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="so many at a time (2)")
     parser.add_argument("--list", action="store_true", help="only say what there is")

@@ -18,6 +18,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -210,7 +211,7 @@ class Parenting(Noting):
 
     def do(self, item: Any) -> None:
         ours, theirs = multiprocessing.get_context("fork").Pipe()
-        child = multiprocessing.get_context("fork").Process(target=answer, args=(theirs, ours))
+        child = multiprocessing.get_context("fork").Process(target=answer, args=(theirs, item))
         child.start()
         if item == "orphan":
             self.diary.write(f"grandchild {child.pid}")
@@ -220,14 +221,14 @@ class Parenting(Noting):
         child.join()
 
 
-def answer(connection: Any, other: Any) -> None:
-    other.close()
-    if (item := connection.recv()) != "orphan":
-        connection.send(["answer to", item])
+def answer(connection: Any, item: Any) -> None:
+    if item == "orphan":
+        threading.Event().wait()
+    connection.send(["answer to", connection.recv()])
 
 
 class Keeping(Noting):
-    """Keeps the iterators of its calls, and asks all the old ones for more in each new call."""
+    """Takes three and does not ask for more, until the next call: then it asks all the iterators that it has had."""
 
     kept: ClassVar[list[Any]] = []
 
@@ -236,7 +237,7 @@ class Keeping(Noting):
             for item in old:
                 self.diary.write(f"late {item}")
         self.kept.append(items)
-        super().__call__(items)
+        super().__call__(islice(items, 3))
 
 
 class Locked:
@@ -255,6 +256,12 @@ class Taking:
     def __call__(self, items: Iterator[Any]) -> None:
         for _ in items:
             pass
+
+
+def acknowledge(items: Any) -> None:
+    """All of them, at once."""
+    for item in items:
+        items.ack(item)
 
 
 class Seeing(Noting):
