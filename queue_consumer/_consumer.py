@@ -512,6 +512,9 @@ class Consumer(Generic[T]):
         asked = asyncio.ensure_future((stop or asyncio.Event()).wait())
         try:
             await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:  # cancelled, as asyncio.run() does on Ctrl-C: it drains all the same
+            await self.__aexit__(*sys.exc_info())
+            raise
         finally:
             asked.cancel()
             self.stop()

@@ -18,6 +18,7 @@ import pytest
 
 from queue_consumer import (
     BulkReceived,
+    CallbackFailed,
     ChunkStarted,
     Constant,
     Consumer,
@@ -38,6 +39,8 @@ from queue_consumer._chunk import Chunk
 from queue_consumer._cleaner import Hand
 from queue_consumer._ledger import Ledger
 from queue_consumer._standard_queues import StandardQueue
+from queue_consumer._supervision import Sighting
+from queue_consumer._supervisor import Supervisor
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, in_thread, reconcile, until
 from support.lifecycle_handlers import Gate, act
 from support.line_pools import ignore
@@ -465,6 +468,31 @@ def test_a_child_that_had_consumed_something_is_replaced_at_once() -> None:
     assert reconcile(consumer.shutdown(), probe).failed == 1
 
 
+def test_the_supervisor_outlives_a_stumble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in one walk round the line is told of, and the next walk does what this one has not."""
+    sightings, stumbles = Supervisor._sightings, list[str]()
+
+    def stumble_once(self: Supervisor) -> list[Sighting]:
+        if not stumbles:
+            stumbles.append(self.name)
+            raise RuntimeError("a mistake")
+        return sightings(self)
+
+    def on_get(number: int) -> None:
+        if number == 1:
+            raise ConnectionError("down")
+
+    monkeypatch.setattr(Supervisor, "_sightings", stumble_once)
+    probe = ProbeQueue(["ok"], on_get=on_get)
+    quick = Supervision(polling_time=0.01, restart_base=0.001)
+    consumer, events = consumer_of("threads", probe, supervision=quick)
+    with consumer:
+        assert consumer.wait_idle(PATIENCE)
+    assert [failed.callback for failed in events.of(CallbackFailed)] == ["supervision"]
+    stats = reconcile(consumer.shutdown(), probe)
+    assert (stats.cleaned, stats.revived) == (1, 1)
+
+
 # ---------------------------------------------------------------------------- stopping, and what is told
 
 
@@ -504,6 +532,22 @@ def test_a_drain_looks_often_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     for passed in (0, 0.004, 0.04, 10):
         drain._glance(100.0 - passed)
     assert waits == pytest.approx([0.0005, 0.001, 0.01, 0.02])
+
+
+def test_what_waits_is_finished_where_there_is_no_release(tmp_path: Path) -> None:
+    """What waits on the belt when the drain begins is handled, if the queue cannot take it back."""
+    gate = Gate(tmp_path)
+    probe = ProbeQueue([gate.item, "ok-1", "ok-2"], bulk=3, without=["release"])
+    consumer, _ = consumer_of("threads", probe, prefetch=10)
+    consumer.start()
+    gate.wait_for()
+    until(lambda: len(consumer._line.belt.waiting) == 2, "two wait")
+    consumer.stop()
+    assert consumer._supervisor is not None
+    assert consumer._supervisor.draining.wait(PATIENCE)
+    gate.open()
+    stats = reconcile(consumer.shutdown(), probe)
+    assert (stats.cleaned, stats.left) == (3, 0)
 
 
 def test_no_get_follows_one_that_was_running_at_the_stop() -> None:

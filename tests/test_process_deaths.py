@@ -83,6 +83,10 @@ def backoff(attempt: int) -> float:
     return BACKOFF
 
 
+def ignore(number: int, frame: object) -> None:
+    """A signal."""
+
+
 def again_at_once(attempt: int) -> float:
     return 0.0
 
@@ -611,7 +615,7 @@ def test_a_storm_of_deaths_leaves_nothing_behind(diary: Diary) -> None:
 def test_signals_of_a_child_are_its_own(pool: PoolKind, diary: Diary) -> None:
     """SIGTERM kills a child as it kills any process, whatever its parent does about it."""
     before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # which a child must not inherit from a program that forks it
+    signal.signal(signal.SIGTERM, ignore)  # which a child must not inherit from a program that forks it
     try:
         queue: MemoryQueue[Any] = MemoryQueue([])
         seen = RecordingObserver()

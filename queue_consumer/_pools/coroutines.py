@@ -12,7 +12,8 @@ from .._chunk import RETURNED, Chunk, Ending, Failure, Feed, Receipts, raised, r
 from .._current import entered
 from .._events import ChunkStarted, log
 from .._line import Line, now
-from .._loops import Loop
+from .._loops import Loop, in_thread
+from .._port import is_async
 from .._settling import Settling
 from ._workers import Handler
 
@@ -55,6 +56,8 @@ class TaskHandler(Handler):
         self._loop = loop
         self._call: asyncio.Task[Ending] | None = None
         self._forced = ""
+        # What waits for a coroutine must not do so on the loop that this is to run on.
+        self._waits = line.lane.port.attempt is not None and is_async(line.lane.port.queue.attempt)
         self.bell = TaskBell(loop.loop)  # type: ignore[assignment]
 
     def start(self) -> None:
@@ -124,7 +127,11 @@ class TaskHandler(Handler):
         if ending is RETURNED and chunk.taken == len(chunk.items) and not self._explicit and not self.line.observed:
             self.settling.clean(chunk.items, self.tally)  # as nearly always: no verdict needed
             return
-        self.settling.settle(chunk, ending, self.tally, self.name, now() - began)
+        took = now() - began
+        if self._waits:
+            await in_thread(lambda: self.settling.settle(chunk, ending, self.tally, self.name, took))
+        else:
+            self.settling.settle(chunk, ending, self.tally, self.name, took)
 
     async def _guarded(self, chunk: Chunk, feed: Feed[Any]) -> Ending:
         """The call; nothing that it raises gets any further, since an event loop would stop for a SystemExit."""

@@ -241,8 +241,7 @@ def judge(mutant: Mutant) -> Outcome:
         ran = run_tests(copy, mutant.tests, "-x", f"--timeout={TIME:g}", limit=LONGEST)
     match ran.how:
         case "red":
-            print(ran.output) if not ran.red else None
-            return Outcome(mutant.name, True, f"killed by {', '.join(ran.red)} ({ran.seconds:.1f} s)")
+            return Outcome(mutant.name, True, f"killed by {', '.join(ran.red or mutant.tests)} ({ran.seconds:.1f} s)")
         case "hung":
             return Outcome(mutant.name, True, f"killed: it hangs in {' or '.join(mutant.tests)}")
         case "green":

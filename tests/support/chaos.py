@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -46,6 +46,7 @@ SLOW = 0.01  # seconds that a slow handler takes
 LIMIT = 0.4  # seconds after which a hanging handler is ended, where that can be done
 HANG = float("inf")
 
+Delivery: TypeAlias = tuple[str, str]  # of which item, and the how-manieth
 End: TypeAlias = Literal["rest", "shutdown", "stop twice", "stop in a handler", "enough"]
 PoolName: TypeAlias = Literal["threads", "coroutines", "processes"]
 POOLS: tuple[PoolName, ...] = ("threads", "coroutines", "processes")
@@ -158,28 +159,34 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
 
 
 class Notes:
-    """A file to which handlers in any process append: they `did` an item, `consumed` it, `died` of it, `buried` it."""
+    """A file to which handlers in any process append what they did with which delivery of which item.
+
+    "did": it is done with, or dropped. "void": and yet it is not consumed, since the call came to a bad end.
+    "consumed": by all that the call knew when it ended. "died": it is about to take the process with it. "buried": as
+    a dead letter.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
 
-    def write(self, what: str, *ids: str) -> None:
+    def write(self, what: str, items: Sequence[Any]) -> None:
         """Lines that survive the process that writes them."""
-        if ids:
+        if items:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND)
             try:
-                os.write(fd, "".join(f"{os.getpid()} {what} {id}\n" for id in ids).encode())
+                lines = [f"{os.getpid()} {what} {item.id} {item.attempt}\n" for item in items]
+                os.write(fd, "".join(lines).encode())
             finally:
                 os.close(fd)
 
-    def lines(self) -> Iterator[tuple[int, str, str]]:
-        for line in self.path.read_text().splitlines():
-            pid, what, id = line.split(" ")
-            yield int(pid), what, id
+    def pids(self) -> list[int]:
+        """Of the processes that wrote, in order."""
+        return [int(line.split()[0]) for line in self.path.read_text().splitlines()]
 
-    def of(self, kind: str) -> Counter[str]:
-        return Counter(id for _, what, id in self.lines() if what == kind)
+    def of(self, kind: str) -> Counter[Delivery]:
+        lines = map(str.split, self.path.read_text().splitlines())
+        return Counter((id, attempt) for _, what, id, attempt in lines if what == kind)
 
 
 class Planned(Exception):
@@ -211,50 +218,62 @@ class Troublemaker:
         taken: list[Any] = []
         failed: list[Any] = []
         acked: list[Any] = []
-        last = ""
+        late = False
         for item in items:
             taken.append(item)
-            last = deed = self.deed(item)
+            deed = self.deed(item)
+            late = late or deed == "raise after the end"
+            before = taken[:-1]
             match deed:
                 case "slow":
                     yield SLOW
                 case "hang":
                     yield HANG
                 case "freeze" | "kill" | "leave" if self.plan.pool == "processes":
-                    self.notes.write("died", item.id)
+                    self.notes.write("died", [item])
+                    self.voided(before if self.receipt == "return" else [])
                     self.die(deed)
                 case "raise" | "exit" | "interrupt" | "retry" | "drop" | "freeze" | "kill" | "leave":
                     if deed == "drop":
-                        self.notes.write("did", item.id)
-                    self.consumed(taken[:-1] if self.receipt == "advance" else [], acked)
+                        self.notes.write("did", [item])
+                    self.voided(before if self.receipt == "return" else [])
+                    self.consumed(before if self.receipt == "advance" else [], acked)
                     raise self.error(deed)
                 case "read ahead" if self.receipt != "advance":
                     rest = list(items)
                     taken += rest
-                    self.notes.write("did", *(each.id for each in rest))
+                    self.notes.write("did", rest)
                     for each in rest if self.receipt == "explicit" else ():
                         items.ack(each)
                         acked.append(each)
                 case _:
                     pass
-            self.notes.write("did", item.id)
-            if deed == "fail" and self.receipt == "explicit":
-                items.fail(item)
-            elif deed == "fail":
-                failed.append(item)
-            elif deed != "forget" and self.receipt == "explicit":
-                items.ack(item)
-                acked.append(item)
+            if self.receipt == "explicit":
+                if deed == "fail":
+                    items.fail(item)
+                elif deed != "forget":
+                    self.notes.write("did", [item])
+                    items.ack(item)
+                    acked.append(item)
+            else:
+                self.notes.write("did", [item])
+                failed += [item] if deed == "fail" else []
             if deed == "return":
                 break
-        if last == "raise after the end":
-            self.consumed([], acked)
-            raise Planned(last)
+        else:
+            if late:
+                self.voided(taken)
+                self.consumed([], acked)
+                raise Planned("raise after the end")
+        self.voided(failed)
         self.consumed([item for item in taken if item not in failed], acked)
         return Failed(failed) if failed else None
 
-    def consumed(self, by_advance: list[Any], acked: list[Any]) -> None:
-        self.notes.write("consumed", *(item.id for item in (acked if self.receipt == "explicit" else by_advance)))
+    def consumed(self, by_rule: list[Any], acked: list[Any]) -> None:
+        self.notes.write("consumed", acked if self.receipt == "explicit" else by_rule)
+
+    def voided(self, items: list[Any]) -> None:
+        self.notes.write("void", [] if self.receipt == "explicit" else items)
 
     def error(self, deed: str) -> BaseException:
         match deed:
@@ -356,11 +375,11 @@ class Stage:
         """A dead-letter box that is out of order at times."""
         if random.Random(f"{self.plan.seed} bury {item.body} {item.attempt}").random() < 0.2:
             raise Planned("dead_letter")
-        self.notes.write("buried", item.id)
+        self.notes.write("buried", [item])
 
     def kill_one(self) -> None:
         """Kill the child that was last heard of."""
-        pids = [pid for pid, _, _ in self.notes.lines() if pid != os.getpid()]
+        pids = [pid for pid in self.notes.pids() if pid != os.getpid()]
         if pids and self.killed < self.plan.kills:
             self.killed += 1
             with contextlib.suppress(OSError):
@@ -421,7 +440,7 @@ def run(plan: Plan) -> Stats:
         assert report.balanced, str(report)
         assert stats.in_flight == 0, str(stats)
         assert not outcry.heard, "\n".join(outcry.heard)
-        queue.reconcile(stats, handled=(notes.of("did") | notes.of("buried")).elements())
+        queue.reconcile(stats, handled=(id for id, _ in (notes.of("did") | notes.of("buried")).elements()))
         reconcile(plan, stage, queue, stats)
         return stats
 
@@ -519,7 +538,13 @@ def end_of_threads() -> None:
 def reconcile(plan: Plan, stage: Stage, queue: FaultyQueue, stats: Stats) -> None:
     """What the handlers say, against what the queue says."""
     notes, cleaned = stage.notes, queue.cleaned
-    consumed = notes.of("consumed").keys() - cleaned
+    often = [key for key, count in notes.of("did").items() if count > 1]
+    assert not often, f"handled twice, and delivered once: {often}"
+    good = (notes.of("did").keys() - notes.of("void").keys()) | notes.of("buried").keys()
+    false = cleaned - {id for id, _ in good}
+    assert not false, f"cleaned up, and not consumed: {sorted(false)}"
+
+    consumed = {id for id, _ in notes.of("consumed")} - cleaned
     # A child may be killed between its last note and the end of its call.
     deaths = stage.killed + (stats.stuck + stats.failed if plan.hangs else 0)
     excused = stats.tombstoned + stats.abandoned + stats.left + deaths * plan.size
