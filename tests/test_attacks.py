@@ -39,8 +39,8 @@ from queue_consumer import _cleaner as cleaner_module
 from queue_consumer import _drain as drain_module
 from queue_consumer._bells import Bell
 from queue_consumer._cleaner import Cleaner, Hand
+from queue_consumer._pools import _driving as driving
 from queue_consumer._pools import _wire as wire
-from queue_consumer._pools import processes
 from queue_consumer._pools._births import BIRTH, Template
 from queue_consumer._pools.threads import ThreadHandler
 from queue_consumer._standard_queues import StandardQueue
@@ -294,6 +294,7 @@ def test_what_a_cleaner_takes_is_in_its_hand_at_once() -> None:
             return item
 
     cleaner.closing = True
+    consumer._line.belt.largest_bulk = 2
     cleaner.done = Watched(["a", "b"])
     cleaner.gather(consumer._lane, hand.hand)
     assert seen == [True, True]
@@ -467,7 +468,7 @@ def test_the_last_words_of_a_child_are_heard(monkeypatch: pytest.MonkeyPatch) ->
     def deaf(self: Any, timeout: float | None) -> list[bytes]:
         supervisor = consumer._supervisor
         child = supervisor.pool.handlers[0]._child if supervisor is not None else None  # type: ignore[attr-defined]
-        if timeout != processes.TICK or child is None or not child.hand:
+        if timeout != driving.TICK or child is None or not child.hand:
             return pump(self, timeout)
         (slot,) = child.hand
         until(lambda: child._memory.words[slot] & wire.REPORTED, "it is reported")
@@ -561,7 +562,7 @@ def test_attempts_of_a_coroutine_count_for_coroutines() -> None:
 
     buried: list[Any] = []
     queue = Asynchronous(["raise:"])
-    consumer, events = consumer_of(
+    consumer, _ = consumer_of(
         "coroutines", queue, max_attempts=3, dead_letter=lambda item, failure: buried.append(item)
     )
     with consumer:
