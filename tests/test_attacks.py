@@ -253,6 +253,7 @@ def test_a_cleaner_that_dies_in_the_middle_repeats_nothing(monkeypatch: pytest.M
     queue = ProbeQueue(["a", "b", "c"], bulk=3, on_cleanup=on_cleanup)
     queue.cleanup_limit = 1  # type: ignore[attr-defined]
     consumer, events = consumer_of("threads", queue, messages_bulk_size=3, supervision=NOW)
+    consumer._stations.cleaner.call_took = 1e-6
     with consumer:
         events.wait_for(WorkerRevived)
         assert consumer.wait_idle(PATIENCE)
@@ -547,9 +548,11 @@ def test_a_cancelled_task_leaves_no_bell_behind() -> None:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
         events.wait_for(WorkerDied)
         events.wait_for(WorkerRevived)
+        assert consumer._supervisor is not None
+        (handler,) = consumer._supervisor.pool.handlers
+        until(lambda: list(idle) == [handler.bell], "only the new one waits")
         queue.fill(["ok"])
         until(lambda: consumer.stats().cleaned == 1, "the new one handles")
-        until(lambda: len(idle) == 1, "only the new one waits")
     assert reconcile(consumer.shutdown(), queue).cleaned == 1
 
 

@@ -13,18 +13,18 @@ import pickle
 import socket
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from .._belt import Parcel
 from .._chunk import Chunk, Ending, Failure, Fate
 from .._errors import UsageError
 from .._events import ChunkStarted, log
 from .._line import now
+from .._supervision import Supervision
 from . import _wire as wire
-from ._births import Process
-
-if TYPE_CHECKING:
-    from .processes import ProcessHandler, ProcessPool
+from ._births import Birth, Process
+from ._workers import Handler
 
 START_TIME = 60.0  # seconds for a child to say that it is ready
 LOOK = 0.1  # seconds between two looks whether the start is still wanted
@@ -44,11 +44,21 @@ class Singly(Exception):
     """Not all at once."""
 
 
+class Terms(NamedTuple):
+    """What the children of a pool have in common."""
+
+    birth: Birth
+    children: int
+    marks: int  # bytes for the receipts of a chunk; 0 unless they are explicit
+    policy: Supervision
+
+
 class Child:
     """One child process and what is in its hands."""
 
-    def __init__(self, pool: ProcessPool, handler: ProcessHandler) -> None:
-        self._pool = pool
+    def __init__(self, terms: Terms, handler: Handler, told: Callable[[str], None]) -> None:
+        self._terms = terms
+        self._told = told
         self._handler = handler
         self.hand: dict[int, Parcel] = {}  # by slot, in the order in which the child handles them
         self._packing: deque[list[Parcel]] = (
@@ -59,7 +69,7 @@ class Child:
         self._chunk_bytes = 1.0  # of late
         self._turned = now()  # when the child was last known to turn to something new
         self._tells = -1
-        self._memory = wire.Memory(pool.marks)
+        self._memory = wire.Memory(terms.marks)
         try:
             ours, theirs = socket.socketpair()
             hears, self._tells = os.pipe()
@@ -77,7 +87,7 @@ class Child:
         self.lost = False  # it was found dead by somebody who looked
         wire.keep_from_forks(self)
         try:
-            self._process: Process = pool.birth.bear(theirs.fileno(), hears, self._memory.fd, pool.marks)
+            self._process: Process = terms.birth.bear(theirs.fileno(), hears, self._memory.fd, terms.marks)
         except BaseException as error:
             self.let_go()
             self._memory.close()
@@ -179,7 +189,7 @@ class Child:
             return False
 
     def _worn(self) -> bool:
-        policy = self._pool.policy
+        policy = self._terms.policy
         return (policy.recycle_after is not None and self._sent >= policy.recycle_after) or (
             policy.recycle_memory is not None and self._peak > policy.recycle_memory
         )
@@ -199,7 +209,7 @@ class Child:
     def _send_run(self, run: list[Parcel]) -> None:
         """Take more chunks to go with these, no more than our share of what waits, and send them."""
         belt = self._handler.line.belt
-        most = self._most(len(belt.waiting) // self._pool.count + 1)
+        most = self._most(len(belt.waiting) // self._terms.children + 1)
         while len(run) < most:
             try:
                 run.append(belt.waiting.popleft())
@@ -251,7 +261,7 @@ class Child:
     def _most(self, share: int) -> int:
         """Chunks of a run: as many as take a few milliseconds and a few pages, and no more than our share."""
         most = min(MOST, share, int(RUN_TIME / self._chunk_took), int(BYTES / self._chunk_bytes))
-        worn = self._pool.policy.recycle_after
+        worn = self._terms.policy.recycle_after
         if worn is not None:
             most = min(most, (worn - self._sent) // self._handler.line.belt.size)
         return max(1, most)
@@ -304,7 +314,7 @@ class Child:
                 case wire.DONE:
                     self._peak = rest[0]
                 case wire.WHERE:
-                    self._handler.told(rest[0])
+                    self._told(rest[0])
                 case _:
                     raise AssertionError(f"a child said what no child says: {kind!r}")
         self._settle_until(None)
@@ -319,7 +329,7 @@ class Child:
         words, hand, belt = self._memory.words, self.hand, self._handler.line.belt
         settled, turned = 0, self._turned
         tally, cleaner = self._handler.tally, self._handler.settling.cleaner
-        quick = not (self._pool.marks or self._handler.line.observed) and cleaner.line.lane.port.cleanup is not None
+        quick = not (self._terms.marks or self._handler.line.observed) and cleaner.line.lane.port.cleanup is not None
         one = wire.ALL | 1 if quick and belt.size == 1 else -1  # the word of a chunk of one that was simply handled
         for number in list(hand):
             word = words[number]
@@ -384,7 +394,7 @@ class Child:
             self._read(chunk, word)
             decided: dict[int, Fate] = {}
             failure = Failure("ProcessDied", reason or self.epitaph())
-            if self._pool.marks:
+            if self._terms.marks:
                 for index, mark in enumerate(bytes(self._memory.marks(slot)[: len(chunk.items)])):
                     if mark:
                         name = wire.NAMES[mark]

@@ -22,7 +22,7 @@ from .._settling import Settling
 from .._supervision import Supervision
 from . import _wire as wire
 from ._births import Birth
-from ._driving import LOOK, PARTING, START_TIME, UNGUARDED, Child
+from ._driving import LOOK, PARTING, START_TIME, UNGUARDED, Child, Terms
 from ._workers import Handler, Pool
 
 
@@ -43,7 +43,7 @@ class ProcessHandler(Handler):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the child, until it ignores it
         try:
             while self.wanted():
-                self._drive(Child(self._pool, self))
+                self._drive(Child(self._pool.terms, self, self.told))
         finally:
             self.ready.open()
 
@@ -147,10 +147,9 @@ class ProcessPool(Pool):
         super().__init__(lambda name: ProcessHandler(self, name), options.handlers)
         self.line = line
         self.settling = settling
-        self.count = options.handlers
-        self.marks = options.size if options.receipt == "explicit" else 0
-        self.policy = policy
         self.birth = Birth(options.mp_context, options.handler, options.initializer, options.receipt)
+        marks = options.size if options.receipt == "explicit" else 0
+        self.terms = Terms(self.birth, options.handlers, marks, policy)
 
     def start(self) -> None:
         """Returns when every child is ready.

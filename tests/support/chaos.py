@@ -325,7 +325,7 @@ class InTask(InThread):
                 pause = next(steps)
             except StopIteration as end:
                 return end.value
-            await asyncio.sleep(min(pause, PATIENCE))
+            await asyncio.sleep(min(pause, PATIENCE))  # the plan says how slow this handler is
 
 
 def walk(steps: Generator[float, None, object], wait: Callable[[float], object]) -> object:

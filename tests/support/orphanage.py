@@ -28,7 +28,7 @@ def busy(items: Iterator[Any]) -> None:
     for item in items:
         note(f"{os.getpid()} has {item}")
         if item % 2:
-            time.sleep(3600)
+            time.sleep(3600)  # until it is killed, which is what the test is about
         while True:
             pass
 
@@ -36,7 +36,7 @@ def busy(items: Iterator[Any]) -> None:
 def hang() -> None:
     """An initializer that never comes to an end."""
     note(f"{os.getpid()} initializes")
-    time.sleep(3600)
+    time.sleep(3600)  # until it is killed, which is what the test is about
 
 
 def patient(items: Iterator[Any]) -> None:
@@ -60,7 +60,7 @@ def main(context: str, what: str) -> int:
     match what:
         case "busy":
             with Consumer(queue, busy, **options):
-                time.sleep(3600)
+                time.sleep(3600)  # until it is killed, which is what the test is about
         case "initializing":
             Consumer(queue, busy, pool_initializer=hang, **options).start()
         case "run":
