@@ -52,15 +52,11 @@ CONTENDERS = [
     _contender("an observer that does nothing", functools.partial(observed, observer="nothing")),
     _contender("LogObserver, logger off", functools.partial(observed, observer="log")),
     _contender('receipt="return"', functools.partial(_threads, receipt="return")),
-    _contender(
-        'receipt="explicit"', functools.partial(_threads, receipt="explicit", handler=workloads.acknowledge)
-    ),
+    _contender('receipt="explicit"', functools.partial(_threads, receipt="explicit", handler=workloads.acknowledge)),
     _contender("each(function)", functools.partial(_threads, handler=each(workloads.one))),
     _contender("time_limit", functools.partial(_threads, time_limit=60)),
     _contender("threads, 1 KiB messages", functools.partial(bodies, pool="threads")),
-    _contender(
-        "processes as they come", functools.partial(consume, pool="processes", messages_bulk_size=CHUNK)
-    ),
+    _contender("processes as they come", functools.partial(consume, pool="processes", messages_bulk_size=CHUNK)),
     _contender("processes, 1 KiB messages", functools.partial(bodies, pool="processes"), 200_000),
 ]
 

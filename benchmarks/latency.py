@@ -81,9 +81,7 @@ def line(items: int, *, pool: Pool) -> Sample:
         report = consumer.shutdown()
         if not report.balanced:
             raise AssertionError(str(report))
-        return percentiles(
-            list(workloads.written_latencies()) if pool == "processes" else workloads.latencies
-        )
+        return percentiles(list(workloads.written_latencies()) if pool == "processes" else workloads.latencies)
 
 
 CONTENDERS = [

@@ -100,9 +100,7 @@ def sqs_workers(items: int, *, workers: int) -> Sample:
     queues = []
     for number in range(workers):
         raw = environment.queue(f"q{number}", package.RawQueue)
-        environment.sqs_resource.create_queue(
-            QueueName=environment.get_sqs_queue_name(raw.name), Attributes={}
-        )
+        environment.sqs_resource.create_queue(QueueName=environment.get_sqs_queue_name(raw.name), Attributes={})
         raw.raw_processor()(workloads.one)
         queues.append(raw)
 
@@ -142,16 +140,11 @@ def _threads(count: int) -> str:
 _WORKERS = sorted({cpus(), 1}, reverse=True)
 
 CONTENDERS = [
-    *(
-        _contender(f"huey MemoryHuey, {_threads(n)}", functools.partial(huey, workers=n), 60_000)
-        for n in _WORKERS
-    ),
+    *(_contender(f"huey MemoryHuey, {_threads(n)}", functools.partial(huey, workers=n), 60_000) for n in _WORKERS),
     _contender(f"dramatiq StubBroker, {_threads(cpus())}", dramatiq, 15_000),
     _contender("taskiq InMemoryBroker, 1 loop", taskiq, 15_000),
     *(
-        _contender(
-            f"sqs-workers MemorySession, {_threads(n)}", functools.partial(sqs_workers, workers=n), 80_000
-        )
+        _contender(f"sqs-workers MemorySession, {_threads(n)}", functools.partial(sqs_workers, workers=n), 80_000)
         for n in _WORKERS
     ),
 ]

@@ -61,8 +61,7 @@ def chosen(only: Sequence[str] | None, *, with_peers: bool) -> list[Contender]:
     return [
         contender
         for contender in catalogue.ALL
-        if (with_peers or contender.kind != "peer")
-        and (not only or any(text in contender.full_name for text in only))
+        if (with_peers or contender.kind != "peer") and (not only or any(text in contender.full_name for text in only))
     ]
 
 

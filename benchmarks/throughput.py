@@ -156,9 +156,7 @@ def _executors() -> list[Contender]:
         made.append(
             contender(
                 name=f"ProcessPoolExecutor.map, chunksize {chunk}",
-                measure=functools.partial(
-                    mapped, executor=functools.partial(processes, methods[0]), chunk=chunk
-                ),
+                measure=functools.partial(mapped, executor=functools.partial(processes, methods[0]), chunk=chunk),
                 items=items,
                 few=chunk * 2,
             )

@@ -492,8 +492,10 @@ class Consumer(Generic[T]):
     async def __aenter__(self) -> Self:
         try:
             await in_thread(self.start)
-        except BaseException:  # cancelled: it may be running by now, and nobody would leave what was never entered
+        except BaseException as error:
             self.stop()
+            if not isinstance(error, Exception):  # cancelled: it may be running, and nobody leaves what was not entered
+                await self.__aexit__(*sys.exc_info())
             raise
         return self
 

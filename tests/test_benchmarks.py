@@ -39,9 +39,7 @@ def rates(*values: float) -> list[dict[str, float]]:
 
 
 @pytest.mark.timeout(400)
-def test_a_quick_run_measures_everything_of_ours_and_writes_json_and_plot(
-    tmp_path: Path, benchmarks: Modules
-) -> None:
+def test_a_quick_run_measures_everything_of_ours_and_writes_json_and_plot(tmp_path: Path, benchmarks: Modules) -> None:
     """`run.py --quick --no-peers` measures all but the peers once, fails for none, and keeps it all."""
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--no-peers", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -84,9 +82,7 @@ def test_a_bar_is_judged_on_the_median_of_the_ratios_of_each_round(benchmarks: M
 @pytest.mark.parametrize(
     ("value", "word"), [(0.04, "meets"), (0.05, "meets"), (0.06, "misses"), (None, "not measured")]
 )
-def test_a_bar_without_an_opponent_is_an_upper_limit(
-    benchmarks: Modules, value: float | None, word: str
-) -> None:
+def test_a_bar_without_an_opponent_is_an_upper_limit(benchmarks: Modules, value: float | None, word: str) -> None:
     """What may take so long at most is judged by itself; what was not measured is not judged."""
     bar = benchmarks.bars.Bar(subject="ours", metric="stop", limit=0.05, at_most=True, unit="s")
     rounds = {} if value is None else {"ours": [{"stop": value}]}
@@ -173,8 +169,6 @@ def test_without_matplotlib_there_is_no_plot_and_no_error(
         (1234, "×", "1,234×"),
     ],
 )
-def test_quantities_are_written_as_people_read_them(
-    benchmarks: Modules, value: float, unit: str, text: str
-) -> None:
+def test_quantities_are_written_as_people_read_them(benchmarks: Modules, value: float, unit: str, text: str) -> None:
     """Three significant digits and the unit that keeps them short."""
     assert benchmarks.report.quantity(value, unit) == text

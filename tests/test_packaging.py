@@ -66,9 +66,7 @@ class Fresh:
         (self.packages / dependency.name).write_bytes(dependency.read_bytes())
 
     def run(self, program: str) -> str:
-        done = subprocess.run(
-            [self.python, "-I", "-c", program], cwd=self.folder, capture_output=True, text=True
-        )
+        done = subprocess.run([self.python, "-I", "-c", program], cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
