@@ -237,11 +237,12 @@ def test_a_getter_that_dies_of_the_interrupt_has_stopped(monkeypatch: pytest.Mon
             assert interrupted.wait(PATIENCE)
             raise ConnectionError("closed")
 
-    let_go = threading.Event()
+    held, let_go = threading.Event(), threading.Event()
     queue = ProbeQueue(["one"], on_get=on_get, on_interrupt=interrupted.set)
 
     def handler(items: Iterator[Any]) -> None:
         for _ in items:
+            held.set()
             assert let_go.wait(PATIENCE)
 
     consumer, events = consumer_of(
@@ -249,6 +250,7 @@ def test_a_getter_that_dies_of_the_interrupt_has_stopped(monkeypatch: pytest.Mon
     )
     consumer.start()
     assert inside.wait(PATIENCE)
+    assert held.wait(PATIENCE)
     consumer.stop()
     until(lambda: halted(consumer), "the getter has ended")
     seen = walks()
