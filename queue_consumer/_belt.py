@@ -26,6 +26,8 @@ from ._chunk import Chunk
 from ._ledger import Ledger
 
 WINDOW = 0.05  # seconds: the belt holds what the pool handles in so long
+SOON = WINDOW / 8
+NEVER = float("inf")
 MOST = 4096  # items: and never more, however fast the pool
 ROUNDS = 10  # rounds of the pool that may wait for cleanup before the getters stop
 
@@ -35,12 +37,28 @@ Parcel: TypeAlias = Any
 
 
 class Share:
-    """How many items one getter may still bring; only that getter changes it, but for `Belt.ask`."""
+    """How many items one getter may still bring: `left`, less what was `lent` to others.
 
-    __slots__ = ("left",)
+    Only that getter changes it, but for `lent`, which is for `Belt.ask` to say.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("began", "brought", "left", "lent", "limited", "took")
+
+    def __init__(self, limited: bool) -> None:
+        self.limited = limited  # its get is told how much it may bring, and so may bring it all
         self.left = 0
+        self.lent = 0
+        self.began = NEVER  # when the get that runs was called
+        self.took = 0.0  # seconds that the last one took,
+        self.brought = 0  # and how much it brought
+
+    def open(self) -> int:
+        """How much of it may still come."""
+        return max(0, self.left - self.lent)
+
+    def quick(self, items: int) -> bool:
+        """True if its getter can bring so many before anybody would notice that it is alone."""
+        return not self.limited and 0 < self.took * items < SOON * self.brought
 
 
 class Belt:
@@ -71,7 +89,10 @@ class Belt:
             at: the time, if somebody wants to know how long they wait here.
         """
         size = self.size
-        parcels = items if size == 1 else [items[start : start + size] for start in range(0, len(items), size)]
+        parcels = items
+        if size > 1:
+            starts = range(0, len(items), size)
+            parcels = [items] if len(items) <= size else [items[start : start + size] for start in starts]
         if at is not None:
             parcels = [Chunk([parcel] if size == 1 else parcel, self._lane, at) for parcel in parcels]
         self.waiting.extend(parcels)
@@ -166,16 +187,29 @@ class Belt:
         with self._lock:
             if self._adaptive and now - self._measured[0] >= WINDOW:
                 self._adapt(now)
-            promised = sum([other.left for other in self.shares])
+            promised = sum([other.open() for other in self.shares])
             room = self._round + self.prefetch - self._ledger.outstanding() - promised
             if room <= 0:
+                room = self._borrow(now)
+            if room <= 0:
                 return False
-            without = sum([not other.left for other in self.shares])
-            share.left = -(-room // max(1, without))
-            more = share.left < room
+            # Several that are quick would only get in each other's way.
+            without = 1 if share.quick(room) else sum([not other.open() for other in self.shares])
+            share.left, share.lent = -(-room // max(1, without)), 0
+            more = without > 1 and share.left < room
         if more:
             self.let_in()
         return True
+
+    def _borrow(self, now: float) -> int:
+        """Room of those whose get is taking long, and that will come back with no more than a bulk."""
+        room = 0
+        for other in self.shares:
+            spare = other.open() - self.largest_bulk
+            if spare > 0 and not other.limited and now - other.began > WINDOW:
+                other.lent += spare
+                room += spare
+        return room
 
     def behind(self) -> bool:
         """True if so much waits for cleanup that getters must stop."""

@@ -99,11 +99,11 @@ class Chunk:
             yield item
         self.exhausted = True
 
-    def feed_one(self) -> Iterator[Any]:
-        """The same for a chunk of one, for less."""
+    def feed_one(self, item: Any) -> Iterator[Any]:
+        """The same for a chunk of this one, for less."""
         if not self.halted:
             self.taken = 1
-            yield self.items[0]
+            yield item
         self.exhausted = True
 
 

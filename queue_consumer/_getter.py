@@ -5,14 +5,13 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from ._belt import Share
+from ._belt import NEVER, Share
 from ._cleaner import Cleaner, Errand
 from ._events import BulkReceived, log
 from ._line import Line, Worker, now
 from ._port import items_of
 
 BLOCKS = 0.005  # a get() that takes so many seconds to say "nothing" waits by itself
-NEVER = float("inf")
 LONGEST_PAUSE = 1.0  # between two gets that do not, while the queue is empty
 ASLEEP = "asleep: the queue is empty"  # one of its kind is awake
 
@@ -32,9 +31,8 @@ class Getter(Worker):
         self._pause = pause
         self._hand: list[Any] = []
         self._idle_pause = 0.0
-        self._share = Share()
+        self._share = Share(line.lane.port.takes_limit)
         line.belt.shares.append(self._share)
-        self.began = NEVER  # when the get that runs was called
         self.doing = "starting"  # in words, for Stats.fetching
         self.productive = False
         self.abandoned = False
@@ -46,7 +44,7 @@ class Getter(Worker):
             while (waited := self._wait_for_room()) is not None:
                 self.doing = "yes"
                 while True:  # as in the loop of the thread handlers
-                    if not share.left or line.asked or line.paused:
+                    if share.left <= share.lent or line.asked or line.paused:
                         break
                     took = self.fetch(waited)
                     waited = 0.0
@@ -80,11 +78,12 @@ class Getter(Worker):
         Returns None, or, if it brought nothing, the seconds that it took.
         """
         line, lane, share = self.line, self.line.lane, self._share
-        began = self.began = now()
+        port = lane.port
         items: list[Any]
         error: BaseException | None
+        began = share.began = now()
         try:
-            items, error = items_of(lane.port.get(share.left))
+            items, error = items_of(port.get(limit=share.open()) if port.takes_limit else port.get())
         except queue.Empty:
             items, error = [], None
         except BaseException as broken:
@@ -96,15 +95,22 @@ class Getter(Worker):
             self.tally.received += count
             lane.empty = False
             lane.filled_at = came
+            share.took = came - began
+            share.brought = count
             share.left = max(0, share.left - count)
             if count > line.belt.largest_bulk:
                 line.belt.largest_bulk = count
-            self._hand_over(items, came)
+            if self.abandoned or line.returning:
+                self._hand_back(items)
+            else:
+                line.belt.put(items, came if line.observed else None)
+                if self.given_up():  # meanwhile, so that nobody may be there to take them
+                    self._take_back(line.belt.clear())
             self._hand = []
             self.productive = True
             if lane.parked:
                 lane.wake_one()
-        self.began = NEVER
+        share.began = NEVER
         if line.observed:
             line.observers.tell(BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began))
         if error is not None:
@@ -117,6 +123,11 @@ class Getter(Worker):
         line.quietened()
         return came - began
 
+    @property
+    def began(self) -> float:
+        """When the get that runs was called."""
+        return self._share.began
+
     def fetch_once(self, limit: int) -> BaseException | None:
         """One `get` outside the loop, and what it raised."""
         self._share.left = limit
@@ -126,25 +137,21 @@ class Getter(Worker):
             return error
         return None
 
-    def _hand_over(self, items: list[Any], at: float) -> None:
-        line = self.line
-        if self.given_up():
+    def _hand_back(self, items: list[Any]) -> None:
+        """They were asked for before the line was to stop, and came after."""
+        if self.abandoned:
             self._take_back(items)
-        elif line.returning:  # it was asked for before the line was to stop, and came after
-            self.tally.freed += len(items)
-            errand = Errand("release", items, line.lane)
-            self._cleaner.send(errand)
-            if self.given_up():  # meanwhile, so that nobody may be there to see to it
-                try:
-                    self._cleaner.waiting.remove(errand)
-                except ValueError:
-                    return  # somebody was
-                self.tally.freed -= len(items)
-                self._take_back(items)
-        else:
-            line.belt.put(items, at if line.observed else None)
-            if self.given_up():  # meanwhile, so that nobody may be there to take them
-                self._take_back(line.belt.clear())
+            return
+        self.tally.freed += len(items)
+        errand = Errand("release", items, self.line.lane)
+        self._cleaner.send(errand)
+        if self.given_up():  # meanwhile, so that nobody may be there to see to it
+            try:
+                self._cleaner.waiting.remove(errand)
+            except ValueError:
+                return  # somebody was
+            self.tally.freed -= len(items)
+            self._take_back(items)
 
     def given_up(self) -> bool:
         """True once the consumer has stopped without waiting for this getter any longer."""

@@ -29,9 +29,7 @@ class Port:
         self.takes_limit = "limit" in parameters(get)
         if not (binds(get, limit=1) if self.takes_limit else binds(get)):
             raise TypeError(f"queue.get must be callable without arguments; got {get!r}")
-        verb = self._threaded(get)
-        limited = self.takes_limit
-        self.get: Callable[[int], Any] = (lambda room: verb(limit=room)) if limited else (lambda room: verb())
+        self.get = self._threaded(get)
         self.interrupt = self._verb("interrupt")
         self.cleanup = self._verb("cleanup", [])
         self.release = self._verb("release", [], 0)

@@ -318,7 +318,7 @@ def test_halted_chunk_gives_no_more(iterator: Callable[[Chunk], Iterator[Any]]) 
 def test_feed_of_one_is_like_any_other() -> None:
     """The cheaper iterator over a single item keeps the same notes."""
     chunk = chunk_of("a")
-    items = chunk.feed_one()
+    items = chunk.feed_one("a")
     assert next(items) == "a"
     assert (chunk.taken, chunk.exhausted) == (1, False)
     assert next(items, None) is None

@@ -33,6 +33,7 @@ from queue_consumer import (
     _drain,
     _standard_queues,
     current,
+    each,
 )
 from queue_consumer._belt import Belt, Share
 from queue_consumer._chunk import Chunk
@@ -243,7 +244,7 @@ def a_belt(handlers: int, size: int, prefetch: int | None) -> tuple[Belt, Ledger
     """A belt, its ledger, and the shares of three getters."""
     ledger = Ledger()
     belt = Belt(ledger, lane=None, handlers=handlers, size=size, prefetch=prefetch)
-    belt.shares += [Share(), Share(), Share()]
+    belt.shares += [Share(True), Share(True), Share(True)]
     return belt, ledger, list(belt.shares)
 
 
@@ -256,6 +257,55 @@ def test_room_is_shared_among_getters() -> None:
     ledger.open().received = 2  # it has brought what it was promised
     assert not belt.ask(shares[0], 1.0)
     assert shares[0].left == 0
+
+
+def test_a_quick_getter_takes_all_the_room() -> None:
+    """A getter that brings ten items in a tenth of a millisecond needs no company, and is given all the room."""
+    belt, _, shares = a_belt(handlers=2, size=1, prefetch=98)
+    for share in shares:
+        share.limited, share.took, share.brought = False, 0.0001, 10
+    assert belt.ask(shares[1], 1.0)
+    assert shares[1].left == 100
+
+
+@pytest.mark.parametrize(("limited", "lent"), [(False, 90), (True, 0)])
+def test_room_is_borrowed_from_a_getter_that_is_not_heard_of(limited: bool, lent: int) -> None:
+    """Of one whose get takes long no more than a bulk is expected, if it was not told that it may bring more."""
+    belt, _, shares = a_belt(handlers=2, size=1, prefetch=98)
+    belt.largest_bulk = 10
+    quiet, other = shares[:2]
+    quiet.limited, quiet.left, quiet.began = limited, 100, 1.0
+    assert not belt.ask(other, 1.01)
+    assert belt.ask(other, 2.0) == bool(lent)
+    assert other.left + shares[2].open() <= lent
+    assert (quiet.lent, quiet.open()) == (lent, 100 - lent)
+
+
+def test_one_blocked_get_does_not_starve_the_others() -> None:
+    """A getter that was quick, and then hangs in `get` with all the room in its hands, holds up nobody."""
+    hanging, freed = threading.Event(), threading.Event()
+
+    class Hanging:
+        calls = 0
+        lock = threading.Lock()
+
+        def get(self) -> list[int]:
+            with self.lock:
+                self.calls += 1
+                call = self.calls
+            if call == 50:
+                hanging.set()
+                freed.wait(PATIENCE)
+            return list(range(10)) if call <= 5_000 else []
+
+        def interrupt(self) -> None:
+            freed.set()
+
+    with Consumer(Hanging(), each(hash), max_workers=2, max_handlers=2) as consumer:
+        assert hanging.wait(PATIENCE)
+        until(lambda: consumer.stats().cleaned >= 49_000, "all the others were handled")
+        assert not freed.is_set()
+    assert consumer.shutdown().balanced
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ every child, replacements included, is forked from it.
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import multiprocessing.context
 import multiprocessing.forkserver
 import os
@@ -17,10 +18,12 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from .._chunk import Receipt
+from .._line import now
 from . import _child
 from ._wire import Handed, Memory, keep_from_forks
 
@@ -93,12 +96,27 @@ class Birth:
             name="queue_consumer-child",
             daemon=True,
         )
-        process.start()
+        with reaping:
+            process.start()
         return Started(process)
 
     def close(self) -> None:
         if self._template is not None:
             self._template.close()
+
+
+# Of two threads that ask at once whether a child has ended, one is told how, and the other that it runs: so only one
+# asks at a time. To start a child is to ask that of all the others, too.
+reaping = threading.Lock()
+
+
+def _after_fork() -> None:
+    """The thread that held it is not in this process."""
+    global reaping
+    reaping = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Started:
@@ -109,12 +127,19 @@ class Started:
         self._code: int | None = None
 
     def join(self, timeout: float) -> bool:
+        until = now() + timeout
         try:
-            self._process.join(timeout)
-            self._code = self._process.exitcode
-        except (ValueError, AttributeError):
+            while True:
+                with reaping:
+                    self._process.join(0)
+                    self._code = self._process.exitcode
+                left = until - now()
+                if self._code is not None or left <= 0:
+                    return self._code is not None
+                if multiprocessing.connection.wait([self._process.sentinel], left):
+                    time.sleep(0.001)  # what it held is closed a moment before it can be buried, and nothing rings then
+        except (ValueError, AttributeError, OSError):
             return True  # closed meanwhile, by somebody who knows that it has ended
-        return self._code is not None
 
     def kill(self) -> None:
         try:

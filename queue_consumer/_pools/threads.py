@@ -38,17 +38,17 @@ class ThreadHandler(Handler):
         self._context = entered(context, self.held)
 
     def run(self) -> None:
-        """The hot loop: everything that is done for every chunk stands here, and nothing else."""
+        """The hot loop: all that is done for a chunk of one stands here, and nothing else."""
         if self._initializer is not None:
             self._context.copy().run(self._initializer)
         line, belt = self.line, self.line.belt
         next_parcel, waiting, dry = belt.waiting.popleft, belt.waiting, belt.dry
         tally, cleaner, lane = self.tally, self.settling.cleaner, line.lane
-        hold, let_go, done = self.held.append, self.held.pop, cleaner.done.extend
+        hold, let_go, done = self.held.append, self.held.pop, cleaner.done.append
         handler, new_context = self._handler, self._context.copy
-        cleans = lane.port.cleanup is not None
-        single = belt.size == 1
         plain = not self._explicit and not line.observed
+        call = self._call if plain else self._watched_call
+        bare = plain and belt.size == 1 and lane.port.cleanup is not None
         chunk = Chunk([], lane)  # used again and again, unless a handler might still hold its iterator
         while True:  # and not on a condition: CPython 3.11 speeds up only loops that jump back without one
             if self.retired:
@@ -61,45 +61,56 @@ class ThreadHandler(Handler):
                     return
             if dry and len(waiting) <= belt.low:
                 belt.let_in()
-            if plain:
-                if type(parcel) is Chunk:
-                    chunk = parcel
-                elif chunk.exhausted:
-                    chunk.exhausted = False
-                    chunk.taken = 0
-                    chunk.passes = 0
-                    chunk.items = [parcel] if single else parcel
-                else:
-                    chunk = belt.chunk_of(parcel)
-                items = chunk.items
-                hold(chunk)
-                count = len(items)
-                try:
-                    result = new_context().run(handler, chunk.feed_one() if count == 1 else chunk.feed())
-                except BaseException as error:
-                    self._settle(chunk, raised(error, {}))
-                    chunk = Chunk([], lane)
-                    continue
-                if result is None and chunk.taken == count:
-                    # Everything is consumed, as nearly always: no verdict needed.
-                    try:
-                        let_go()
-                    except IndexError:
-                        return  # somebody else has accounted for it
-                    tally.freed += count
-                    if cleans:
-                        done(items)
-                        if cleaner.asleep:
-                            cleaner.wake()
-                    else:
-                        tally.cleaned += count
-                        if line.watching:
-                            line.quietened()
-                else:
-                    self._settle(chunk, returned(result, items, {}))
-                    chunk = Chunk([], lane)
+            if not bare or type(parcel) is Chunk:
+                call(belt.chunk_of(parcel))
+                continue
+            if chunk.exhausted:
+                chunk.exhausted = False
+                chunk.taken = 0
             else:
-                self._watched_call(belt.chunk_of(parcel))
+                chunk = Chunk([], lane)
+            chunk.items = [parcel]
+            hold(chunk)
+            try:
+                result = new_context().run(handler, chunk.feed_one(parcel))
+            except BaseException as error:
+                self._settle(chunk, raised(error, {}))
+                chunk = Chunk([], lane)
+                continue
+            if result is None and chunk.taken:
+                # It is consumed, as nearly always: no verdict needed.
+                try:
+                    let_go()
+                except IndexError:
+                    return  # somebody else has accounted for it
+                tally.freed += 1
+                done(parcel)
+                if cleaner.asleep:
+                    cleaner.wake()
+            else:
+                self._settle(chunk, returned(result, chunk.items, {}))
+                chunk = Chunk([], lane)
+
+    def _call(self, chunk: Chunk) -> None:
+        """A call that nobody watches."""
+        items = chunk.items
+        count = len(items)
+        self.held.append(chunk)
+        try:
+            result = self._context.copy().run(self._handler, chunk.feed())
+        except BaseException as error:
+            self._settle(chunk, raised(error, {}))
+            return
+        if result is None and chunk.taken == count and self.line.lane.port.cleanup is not None:
+            # Everything is consumed, as nearly always: no verdict needed.
+            try:
+                self.held.pop()
+            except IndexError:
+                return  # somebody else has accounted for it
+            self.tally.freed += count
+            self.settling.cleaner.clean(items)
+        else:
+            self._settle(chunk, returned(result, items, {}))
 
     def _watched_call(self, chunk: Chunk) -> None:
         """A call with explicit receipts, or with somebody listening."""
