@@ -46,14 +46,17 @@ from ._events import (
     ItemsCleaned,
     ItemsLost,
     ItemsReleased,
+    LeasesBehind,
     Observer,
     Stalled,
     WorkerDied,
     WorkerRevived,
 )
+from ._lanes import Aging, Strict
 from ._ledger import Leftover, Report, Result, Stats
 from ._lifecycle import State
 from ._queues import (
+    Lane,
     Message,
     Queue,
     SupportsAttempt,
@@ -62,6 +65,8 @@ from ._queues import (
     SupportsExtend,
     SupportsIdentity,
     SupportsInterrupt,
+    SupportsLanes,
+    SupportsOrderingKey,
     SupportsPut,
     SupportsRelease,
     SupportsStats,
@@ -73,6 +78,7 @@ from .observers import LogObserver, StatsdObserver
 from .policies import Constant, Exponential, Idle, MaxItems
 
 __all__ = [
+    "Aging",
     "BackendError",
     "BulkReceived",
     "CallbackFailed",
@@ -97,7 +103,9 @@ __all__ = [
     "ItemsCleaned",
     "ItemsLost",
     "ItemsReleased",
+    "Lane",
     "LeaseLost",
+    "LeasesBehind",
     "Leftover",
     "LogObserver",
     "MaxItems",
@@ -115,6 +123,7 @@ __all__ = [
     "State",
     "Stats",
     "StatsdObserver",
+    "Strict",
     "StuckHandlers",
     "Supervision",
     "SupervisionError",
@@ -124,6 +133,8 @@ __all__ = [
     "SupportsExtend",
     "SupportsIdentity",
     "SupportsInterrupt",
+    "SupportsLanes",
+    "SupportsOrderingKey",
     "SupportsPut",
     "SupportsRelease",
     "SupportsStats",

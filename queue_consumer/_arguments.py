@@ -6,12 +6,13 @@ import inspect
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._chunk import RECEIPTS, Failure, Receipt
 from ._events import Observer
+from ._lanes import Aging, LanePolicy, Strict
 from ._ledger import Stats
 from ._port import Port, binds, call_of, is_async, is_asyncio_queue
 from ._supervision import check_seconds, check_whole
@@ -51,11 +52,13 @@ class Options:
     observers: tuple[Observer, ...]
     mp_context: Any
     owns_queue: bool
+    key: Callable[[Any], Hashable] | None
+    lane_policy: LanePolicy
 
 
 def checked(
     queue: Any,
-    port: Port,
+    ports: Sequence[Port],
     *,
     handler: Any,
     max_workers: Any,
@@ -75,6 +78,8 @@ def checked(
     observers: Any,
     mp_context: Any,
     owns_queue: Any,
+    key: Any,
+    lane_policy: Any,
 ) -> Options:
     """Check everything, so that a mistake shows where it was made and not in some thread later."""
     check_whole("max_workers", max_workers, least=1, optional=True)
@@ -98,7 +103,7 @@ def checked(
         raise ValueError(
             f"max_attempts and dead_letter go together; got max_attempts={max_attempts!r}, dead_letter={dead_letter!r}"
         )
-    if max_attempts is not None and port.attempt is None:
+    if max_attempts is not None and any(port.attempt is None for port in ports):
         raise ValueError(f"max_attempts needs a queue with attempt(item); {queue!r} has none")
     handler = checked_handler(getattr(queue, "handler", None) if handler is None else handler)
     name = chosen_pool(handler, pool, with_thread_executor)
@@ -125,7 +130,27 @@ def checked(
         observers=listening,
         mp_context=mp_context,
         owns_queue=owns_queue,
+        key=chosen_key(handler, key),
+        lane_policy=chosen_policy(lane_policy, len(ports)),
     )
+
+
+def chosen_key(handler: Any, key: Any) -> Callable[[Any], Hashable] | None:
+    chosen = key if key is not None else getattr(handler, "key", None)
+    check_callable("key", chosen, "with an item", None)
+    checked: Callable[[Any], Hashable] | None = chosen
+    return checked
+
+
+def chosen_policy(policy: Any, lanes: int) -> LanePolicy:
+    if policy is None or policy == "strict":
+        return Strict()
+    if not isinstance(policy, (Strict, Aging)):
+        wrong = ValueError if isinstance(policy, str) else TypeError
+        raise wrong(f"lane_policy must be 'strict', Strict(...), Aging(every=...), or None; got {policy!r}")
+    if isinstance(policy, Aging) and policy.every < lanes:
+        raise ValueError(f"lane_policy: every must be at least {lanes}, a turn for each lane; got {policy!r}")
+    return policy
 
 
 def changes_of(polling_time: Any, stuck_time: Any, stuck_limit: Any) -> dict[str, Any]:

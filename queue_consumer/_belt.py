@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Any, TypeAlias, cast
 
 from ._bells import Bell, Ringable
 from ._chunk import Chunk
+from ._lanes import Sorter
 from ._ledger import Ledger
 
 WINDOW = 0.05  # seconds: the belt holds what the pool handles in so long
@@ -42,9 +44,10 @@ class Share:
     Only that getter changes it, but for `lent`, which is for `Belt.ask` to say.
     """
 
-    __slots__ = ("began", "brought", "left", "lent", "limited", "took")
+    __slots__ = ("began", "brought", "lane", "left", "lent", "limited", "took")
 
-    def __init__(self, limited: bool) -> None:
+    def __init__(self, limited: bool, lane: Any = None) -> None:
+        self.lane = lane
         self.limited = limited  # its get is told how much it may bring, and so may bring it all
         self.left = 0
         self.lent = 0
@@ -62,10 +65,23 @@ class Share:
 
 
 class Belt:
-    """What waits for a handler, first in, first out."""
+    """What waits for a handler: first in, first out; or, with several lanes or with keys, as the sorter says."""
 
-    def __init__(self, ledger: Ledger, *, lane: Any, handlers: int, size: int, prefetch: int | None) -> None:
-        self.waiting: deque[Parcel] = deque()
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        lane: Any,
+        handlers: int,
+        size: int,
+        prefetch: int | None,
+        sorter: Sorter | None = None,
+        parallel: bool = False,
+    ) -> None:
+        # A sorter is to those who put and take what a deque is.
+        self.waiting: deque[Parcel] = deque() if sorter is None else cast(Any, sorter)
+        self.sorter = sorter
+        self.parallel = parallel  # there are several lanes
         self.idle: deque[Ringable] = deque()  # handlers that wait for a chunk
         self.dry: deque[Bell] = deque()  # getters that wait for room
         self.low = 0  # so many chunks waiting, and a dry getter is let in
@@ -73,6 +89,7 @@ class Belt:
         self.prefetch = handlers * size if prefetch is None else prefetch
         self.largest_bulk = 1
         self.shares: list[Share] = []  # one for each getter
+        self._handlers = handlers
         self._lane = lane
         self._ledger = ledger
         self._round = handlers * size
@@ -99,10 +116,41 @@ class Belt:
         if self.idle:
             self._wake(len(parcels))
 
+    def sort_in(self, items: list[Any], lane: Any, keys: list[Any] | None) -> None:
+        """`put`, where there is a sorter. `keys`: one for each item, if the lane has them."""
+        size = len(items) if keys is not None else self.size
+        for start in range(0, len(items), size):
+            self.waiting.append(Chunk(items[start : start + size], lane, monotonic(), keys=keys))
+        self._wake(len(self.waiting))
+
     def put_back(self, chunks: Sequence[Chunk]) -> None:
         """Put chunks back at the front, for the next free handler."""
         self.waiting.extendleft(reversed(chunks))
         self._wake(len(chunks))
+
+    def ended(self, chunk: Chunk, keys: Iterable[Any]) -> None:
+        """A chunk is in nobody's hands any more, and these of its keys are free; for a sorter to know."""
+        if self.sorter is not None:
+            self.sorter.ended(chunk, keys)
+            self._look_again()
+
+    def answered(self, lane: Any, something: bool) -> None:
+        """A poll of this lane has ended; for a sorter to know."""
+        if self.sorter is not None:
+            self.sorter.answered(lane, something)
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Something may have become possible for somebody."""
+        if self.idle:
+            self._wake(len(self.waiting))
+        if self.dry:
+            self.let_in()
+
+    def patience(self) -> float:
+        """How long a handler that finds nothing to do may sleep, if it is not rung."""
+        delay = None if self.sorter is None else self.sorter.patience()
+        return 60.0 if delay is None else delay
 
     def next(self) -> Chunk:
         """The next chunk; IndexError where there is none."""
@@ -156,7 +204,10 @@ class Belt:
 
     def let_in(self) -> None:
         """Wake a getter that waits for room, if the belt has run low."""
-        if len(self.waiting) <= self.low:
+        if self.parallel:  # all, since it is not for the belt to say whose turn it is
+            for bell in list(self.dry):
+                bell.ring()
+        elif len(self.waiting) <= self.low:
             try:
                 bell = self.dry.popleft()
             except IndexError:
@@ -169,14 +220,16 @@ class Belt:
         for bell in list(self.dry):
             bell.ring()
 
-    def clear(self) -> list[Any]:
-        """Take everything off; the items."""
-        items: list[Any] = []
+    def clear(self) -> list[Chunk]:
+        """Take everything off."""
+        if self.sorter is not None:
+            return self.sorter.clear()
+        chunks: list[Chunk] = []
         while True:
             try:
-                items += self.next().items
+                chunks.append(self.next())
             except IndexError:
-                return items
+                return chunks
 
     def holds(self) -> list[list[Any]]:
         """The items that wait, for the ledger's count."""
@@ -184,6 +237,8 @@ class Belt:
 
     def ask(self, share: Share, now: float) -> bool:
         """Take a share of the room, for as many items as it says then; False if there is no room."""
+        if self.parallel:
+            return self._ask_for_lane(share)
         with self._lock:
             if self._adaptive and now - self._measured[0] >= WINDOW:
                 self._adapt(now)
@@ -200,6 +255,24 @@ class Belt:
         if more:
             self.let_in()
         return True
+
+    def _ask_for_lane(self, share: Share) -> bool:
+        """With several lanes each looks ahead by one bulk, so that room filled by one is not missing to another."""
+        assert self.sorter is not None
+        with self._lock:
+            asked = [other.lane for other in self.shares if other.open()]
+            idle = len(self.idle)
+            if not self.sorter.may_fetch(
+                share.lane,
+                asked=len(asked),
+                asked_here=asked.count(share.lane),
+                idle=idle,
+                handlers=self._handlers,
+                ahead=self.prefetch > 0,
+            ):
+                return False
+            share.left, share.lent = self._round if self.prefetch else idle * self.size, 0
+            return True
 
     def _borrow(self, now: float) -> int:
         """Room of those whose get is taking long, and that will come back with no more than a bulk."""

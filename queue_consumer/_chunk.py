@@ -78,10 +78,13 @@ class Chunk:
     One writer at a time: the worker that handles it. The supervisor reads `taken` and sets `halted`.
     """
 
-    __slots__ = ("at", "exhausted", "halted", "items", "lane", "passes", "singly", "taken")
+    __slots__ = ("at", "exhausted", "halted", "items", "keys", "lane", "passes", "singly", "taken")
 
-    def __init__(self, items: list[Any], lane: Any, at: float = 0.0, passes: int = 0) -> None:
+    def __init__(
+        self, items: list[Any], lane: Any, at: float = 0.0, passes: int = 0, keys: list[Any] | None = None
+    ) -> None:
         self.items = items
+        self.keys = keys  # one for each item, where items have keys: while the chunk is about, no other has them
         self.lane = lane  # where the items came from, and where they go home to
         self.at = at  # when it was put on the belt
         self.passes = passes  # how many handlers have returned without taking these

@@ -19,7 +19,8 @@ from typing import Any, Literal
 from ._bells import Bell
 from ._chunk import Failure
 from ._errors import CleanupError
-from ._events import CallbackFailed, CleanupFailed, ItemsCleaned, ItemsReleased, log
+from ._events import CallbackFailed, CleanupFailed, ItemsCleaned, ItemsLost, ItemsReleased, log
+from ._ledger import Tally
 from ._line import Lane, Line, Worker, now
 
 Verb = Literal["clean", "drop", "release", "bury"]
@@ -67,9 +68,9 @@ class Cleaner:
         *,
         most: int,
         dead_letter: Callable[[Any, Failure], object] | None,
-        delay_of: Callable[[Any], float],
+        delay_of: Callable[[Any, Lane], float],
     ) -> None:
-        self.done: deque[Any] = deque()  # items that are consumed, to be cleaned up
+        self.done: dict[Lane, deque[Any]] = {lane: deque() for lane in line.lanes}  # consumed, to be cleaned up
         self.waiting: deque[Errand] = deque()  # everything else there is to do
         self.asleep = False  # the leader sleeps: whoever adds something rings
         self.bell = Bell()
@@ -93,9 +94,9 @@ class Cleaner:
         if self.asleep:
             self.wake()
 
-    def clean(self, items: list[Any]) -> None:
+    def clean(self, items: list[Any], lane: Lane) -> None:
         """Clean these up, together with others as far as a call may carry them."""
-        self.done.extend(items)
+        self.done[lane].extend(items)
         if self.asleep:
             self.wake()
 
@@ -137,36 +138,42 @@ class Cleaner:
         self.line.ledger.fold(dead.tally)
         hand.start()
 
-    def gather(self, lane: Lane, hand: list[Errand]) -> None:
+    def undone(self) -> int:
+        """How many items are consumed and wait to be cleaned up."""
+        return sum([len(items) for items in self.done.values()])
+
+    def gather(self, hand: list[Errand]) -> None:
         """For the leader: sleep until there is something, let more of it come, take a share. None: the end."""
-        while not (self.done or self.waiting or self._due()):
+        while not (self.undone() or self.waiting or self._due()):
             if self.given_up or (self.closing and not self._later):
                 return
             self.asleep = True
-            if not (self.done or self.waiting or (self.closing and not self._later)):
+            if not (self.undone() or self.waiting or (self.closing and not self._later)):
                 self.bell.wait(self._next_due())
             self.asleep = False
         if self.given_up:
             return
-        share = self.call_size(lane) * max(1, int(TURN / max(self.call_took, 1e-7)))
-        if len(self.done) < share and not self.waiting and not self.closing:
+        calls = max(1, int(TURN / max(self.call_took, 1e-7)))
+        if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
             self.bell.wait(LINGER)
-        self.take(lane, share, hand)
+        self.take(calls, hand)
 
-    def take(self, lane: Lane, share: int, hand: list[Errand]) -> None:
-        """Take about `share` of the items to be cleaned up, and all the rest of what is to be done.
+    def take(self, calls: int, hand: list[Errand]) -> None:
+        """Take what so many calls can clean up of each lane, and all the rest of what is to be done.
 
         Into this hand at once: what is nowhere to be seen meanwhile would seem to be done.
         """
-        waiting, next_done = self.waiting, self.done.popleft
-        clean: list[Any] = []
-        if self.done:
-            hand.append(Errand("clean", clean, lane))
-        try:
-            for _ in range(min(share, len(self.done))):
-                clean.append(next_done())
-        except IndexError:
-            pass  # somebody else takes too, since the time is up
+        waiting = self.waiting
+        for lane, done in self.done.items():
+            if done:
+                next_done = done.popleft
+                clean: list[Any] = []
+                hand.append(Errand("clean", clean, lane))
+                try:
+                    for _ in range(min(calls * self.call_size(lane), len(done))):
+                        clean.append(next_done())
+                except IndexError:
+                    pass  # somebody else takes too, since the time is up
         while waiting:
             try:
                 hand.append(waiting.popleft())
@@ -177,7 +184,7 @@ class Cleaner:
         """Take everything that is to be done now."""
         self._due()
         errands: list[Errand] = []
-        self.take(self.line.lane, 1 << 62, errands)
+        self.take(1 << 62, errands)
         return errands
 
     def wait_for_later(self) -> bool:
@@ -196,7 +203,31 @@ class Cleaner:
     def work_left(self) -> bool:
         # Hands are looked at last, and first since what failed goes from there to be tried again.
         in_hand = any(hand.hand for hand in self.hands)
-        return bool(in_hand or self.done or self.waiting or self._later or any(hand.hand for hand in self.hands))
+        return bool(in_hand or self.undone() or self.waiting or self._later or any(hand.hand for hand in self.hands))
+
+    def lose(self, items: list[Any], lane: Lane, tally: Tally, *, done: bool = False) -> None:
+        """The leases of these are lost. `done`: they were handled, which is remembered."""
+        if not items:
+            return
+        custody = lane.custody
+        assert custody is not None
+        if done:
+            custody.remember(items, now())
+        custody.ended(items)
+        tally.lost += len(items)
+        if self.line.observed:
+            self.line.observers.tell(ItemsLost(items=tuple(items)))
+
+    def behind(self, item: Any, lane: Lane) -> list[Any]:
+        """Take off the belt what must not come before this item, which goes back."""
+        sorter = self.line.belt.sorter
+        if sorter is None or lane.key is None:
+            return []
+        try:
+            return sorter.sweep(lane, lane.key(item))
+        except BaseException as error:  # it had one when it came: nothing is lost but the order of that key
+            log.error("key raised, so what waits behind its item does not go back with it: %r", error)
+            return []
 
     def close(self) -> None:
         """End when everything is done."""
@@ -210,11 +241,12 @@ class Cleaner:
         with self._later_lock:
             late = [errand for _, _, errand in self._later]
             self._later = []
-        self.take(self.line.lane, 1 << 62, late)
+        self.take(1 << 62, late)
         return late
 
     def holds(self) -> Iterator[list[Any]]:
-        yield list(self.done)
+        for done in self.done.values():
+            yield list(done)
         for errand in list(self.waiting):
             yield errand.left()
         for _, _, errand in list(self._later):
@@ -255,10 +287,10 @@ class Hand(Worker):
         cleaner = self.cleaner
         while not self.abandoned:
             with cleaner.lead:
-                cleaner.gather(self.line.lane, self.hand)
+                cleaner.gather(self.hand)
             if not self.hand:
                 return
-            if cleaner.done or cleaner.waiting:  # more than one share
+            if cleaner.undone() or cleaner.waiting:  # more than one share
                 cleaner.hire()
             self.work()
 
@@ -276,17 +308,19 @@ class Hand(Worker):
 
     def _see_to(self, errand: Errand) -> None:
         call, size = self._call_for(errand)
-        items, desk = errand.items, self._desk
+        items, desk, custody = errand.items, self._desk, errand.lane.custody
         time = began = now()
         for start in range(errand.done, len(items), size):  # a dead cleaner may have done some
             if self.abandoned:
                 return
-            part = items[start : start + size]
+            part = told = items[start : start + size]
             error: BaseException | None = None
-            if call is not None:
+            if custody is not None:
+                part, told = self._still_ours(errand, part)
+            if call is not None and part:
                 desk.append(part)
                 try:
-                    call(part[:])  # of its own, whatever the queue does to it
+                    call(told[:])  # of its own, whatever the queue does to it
                 except BaseException as broken:  # tried again, and at last given up aloud: never lost, never twice
                     error = broken
                 try:
@@ -294,16 +328,22 @@ class Hand(Worker):
                 except IndexError:
                     return  # the time was up meanwhile, and somebody else has accounted for these
             if error is not None:
-                failed, done = parted(part, error.failed) if isinstance(error, CleanupError) else (part, [])
+                failed, done = parted(told, error.failed) if isinstance(error, CleanupError) else (told, [])
                 if done:
-                    self._done(errand, done, now() - time)
+                    self._done(errand, told_of(done, part, told), done, now() - time)
+                failed = told_of(failed, part, told)
+                if errand.verb == "release" and errand.lane.key is not None and errand.attempt < ATTEMPTS:
+                    failed = failed + items[start + size :]  # which must not come before them
+                    errand.done = len(items)
                 self._again(errand, failed, error)
-            elif errand.verb == "clean" and not self.line.observed:  # as nearly always
+            elif custody is None and errand.verb == "clean" and not self.line.observed:  # as nearly always
                 self.tally.cleaned += len(part)
-            else:
+            elif part:
                 then, time = time, now()
-                self._done(errand, part, time - then)
-            errand.done += len(part)
+                self._done(errand, part, told, time - then)
+            if errand.done == len(items):
+                break
+            errand.done = min(start + size, len(items))
         if call is not None:
             took = (now() - began) * size / max(size, len(items))
             self.cleaner.call_took += (took - self.cleaner.call_took) / 4
@@ -326,7 +366,21 @@ class Hand(Worker):
                 size = 1
         return call, 1 if errand.attempt >= ALONE else size
 
-    def _done(self, errand: Errand, items: list[Any], took: float) -> None:
+    def _still_ours(self, errand: Errand, part: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Of these, what we still have a lease of; and the deliveries of it that the queue wants to hear of."""
+        custody = errand.lane.custody
+        assert custody is not None
+        part, lost = custody.present(part, now(), going=errand.verb == "release")
+        self.cleaner.lose(lost, errand.lane, self.tally, done=errand.verb in ("clean", "drop"))
+        return part, part if errand.verb == "bury" else custody.latest(part)
+
+    def _done(self, errand: Errand, items: list[Any], told: list[Any], took: float) -> None:
+        """The call has returned for these."""
+        if errand.lane.custody is not None and errand.verb != "bury":
+            again = errand.lane.custody.ended(items, told)
+            if again:  # they came once more during the call, and it was not of that delivery
+                self.cleaner.waiting.append(Errand(errand.verb, again, errand.lane, delay=errand.delay))
+                items = [item for item in items if not any(item is other for other in again)]
         count, event = len(items), None
         match errand.verb:
             case "clean":
@@ -351,19 +405,29 @@ class Hand(Worker):
         if errand.verb == "bury":  # not lost: it goes back to the queue, and comes here again
             log.error("dead_letter raised, so the item goes back to the queue: %r", error)
             self.line.observers.tell(CallbackFailed(callback="dead_letter", error=repr(error)))
-            delay = self.cleaner.delay_of(failed[0])
-            self.cleaner.waiting.append(Errand("release", failed, errand.lane, delay=delay))
+            delay = self.cleaner.delay_of(failed[0], errand.lane)
+            behind = self.cleaner.behind(failed[0], errand.lane)
+            self.tally.freed += len(behind)
+            self.cleaner.waiting.append(Errand("release", failed + behind, errand.lane, delay=delay))
             return
+        custody = errand.lane.custody
         verb = "release" if errand.verb == "release" else "cleanup"
         attempt, final = errand.attempt, errand.attempt >= ATTEMPTS
         level = logging.ERROR if final else logging.WARNING
         log.log(level, "%s of %d items failed, attempt %d of %d: %r", verb, len(failed), attempt, ATTEMPTS, error)
         if not final:
+            if custody is not None:
+                custody.back(failed)
             again = Errand(errand.verb, failed, errand.lane, delay=errand.delay, attempt=attempt + 1)
             self.cleaner.later(again, FIRST_RETRY * 2 ** (attempt - 1))
         elif verb == "cleanup":
             self.tally.tombstoned += len(failed)
+            if custody is not None:
+                custody.remember(failed, now())
+                custody.ended(failed)
         else:
+            if custody is not None:
+                custody.ended(failed)
             self._left(errand, failed)
         if self.line.observed:
             self.line.observers.tell(
@@ -414,6 +478,14 @@ def parted(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
             if equal is not None:
                 failed.append(done.pop(equal))
     return (failed, done) if failed else (items, [])
+
+
+def told_of(some: list[Any], items: list[Any], told: list[Any]) -> list[Any]:
+    """Our objects for some of those that the queue was told of, which may be newer deliveries."""
+    if items is told:
+        return some
+    ours = {id(delivery): item for item, delivery in zip(items, told, strict=True)}
+    return [ours[id(delivery)] for delivery in some]
 
 
 def equals(one: Any, other: Any) -> bool:

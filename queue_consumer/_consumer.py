@@ -6,24 +6,26 @@ import contextvars
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from typing_extensions import TypeVar
 
 from ._arguments import POLLING_TIME, STUCK_TIME, PoolName, changes_of, check_is, check_loop, checked
 from ._bells import Bell
 from ._chunk import Failure, Receipt
+from ._custody import Custody
 from ._errors import SupervisionError, UsageError
 from ._events import ConsumerStarted, Observer, Observers, log
 from ._getter import ASLEEP
+from ._lanes import LanePolicy
 from ._ledger import Ledger, Report, Result, Stats
 from ._lifecycle import State, state_of
 from ._line import Lane, now, on_own_thread
 from ._loops import Loop, in_thread
 from ._once import Once
-from ._port import Port, is_async
+from ._port import Plug, is_async
 from ._signals import taken
 from ._stations import Stations
 from ._supervision import Supervision, Watch, check_seconds
@@ -104,14 +106,16 @@ class Consumer(Generic[T]):
         loop: asyncio.AbstractEventLoop | None = None,
         mp_context: str | BaseContext | None = None,
         owns_queue: bool = True,
+        key: Callable[[Any], Hashable] | None = None,
+        lane_policy: LanePolicy | Literal["strict"] | None = None,
     ) -> None:
         check_is("supervision", supervision, Supervision, optional=True)
         check_loop(queue, loop)
         self._loop = Loop(loop)
-        port = Port(queue, self._loop)
+        self._plug = Plug(queue, self._loop)
         self._options = checked(
             queue,
-            port,
+            self._plug.ports,
             handler=handler,
             max_workers=max_workers,
             max_handlers=max_handlers,
@@ -130,10 +134,12 @@ class Consumer(Generic[T]):
             observers=observers,
             mp_context=mp_context,
             owns_queue=owns_queue,
+            key=key,
+            lane_policy=lane_policy,
         )
         self._supervision = Supervision() if supervision is None else supervision
         self._ledger = Ledger()
-        self._lane = Lane(port)
+        self._lanes = self._make_lanes()
         self._observers = Observers(self._options.observers)
         self._stations = self._make_stations()
         self._line = self._stations.line
@@ -145,7 +151,22 @@ class Consumer(Generic[T]):
         self._busy_at = now()
 
     def _make_stations(self) -> Stations:
-        return Stations(self._options, self._lane, self._ledger, self._observers, self._loop)
+        closes = self._plug.closes(self._options.owns_queue)
+        return Stations(self._options, self._lanes, self._ledger, self._observers, self._loop, closes)
+
+    def _make_lanes(self) -> list[Lane]:
+        lanes: list[Lane] = []
+        for given, port in zip(self._plug.given, self._plug.ports, strict=True):
+            lane = Lane(port, given.name, given.priority, self._options.key or port.ordering_key)
+            if port.identity is not None or port.lease is not None:
+                lane.custody = Custody(
+                    port.identity,
+                    port.lease,
+                    renewed=port.extend is not None,
+                    max_age=self._supervision.max_lease_age,
+                )
+            lanes.append(lane)
+        return lanes
 
     # ------------------------------------------------------------------ running
 
@@ -189,7 +210,7 @@ class Consumer(Generic[T]):
             self._loop.close(1.0)
             raise
         self._supervisor = supervisor  # from here on the state is RUNNING, or DRAINING if stop() came meanwhile
-        started = ConsumerStarted(pool=options.pool, getters=options.getters, handlers=options.handlers)
+        started = ConsumerStarted(pool=options.pool, getters=len(supervisor.getters), handlers=options.handlers)
         self._observers.tell(started)
         supervisor.start()
 
@@ -360,12 +381,12 @@ class Consumer(Generic[T]):
 
     def _put_back(self) -> None:
         """What `run_once` has released to a standard queue, and waits for its time, goes there now."""
-        port = self._lane.port
-        if port.wrapped and port.close is not None and not is_async(port.queue.close):
-            try:
-                port.close()
-            except Exception as error:
-                log.error("queue.close raised: %r", error)
+        for port in self._plug.ports:
+            if port.wrapped and port.close is not None and not is_async(port.queue.close):
+                try:
+                    port.close()
+                except Exception as error:
+                    log.error("queue.close raised: %r", error)
 
     def _on_own_thread(self) -> bool:
         return (
@@ -402,11 +423,10 @@ class Consumer(Generic[T]):
         if not ledger.settled():
             self._busy_at = now()
         queue_stats: Any = {}
-        if line.lane.port.stats is not None:
-            try:
-                queue_stats = dict(line.lane.port.stats())
-            except Exception as error:  # a figure less, and the reason in its place
-                queue_stats = {"error": repr(error)}
+        try:
+            queue_stats = self._plug.stats()
+        except Exception as error:  # a figure less, and the reason in its place
+            queue_stats = {"error": repr(error)}
         return Stats(
             state=self.state,
             **{name: ledger.total(name) for name in COUNTED},
@@ -414,7 +434,7 @@ class Consumer(Generic[T]):
             revived=supervisor.revived if supervisor else 0,
             stuck=supervisor.stuck if supervisor else 0,
             fetching=self._fetching(),
-            idle=max(0.0, now() - max(self._busy_at, line.lane.filled_at)),
+            idle=max(0.0, now() - max(self._busy_at, *(lane.filled_at for lane in line.lanes))),
             queue=queue_stats,
         )
 
@@ -466,14 +486,13 @@ class Consumer(Generic[T]):
 
     def _is_idle(self, since: float) -> bool:
         """True if after `since` the queue was found empty, and no earlier `get` nor any item is under way."""
-        lane, emptied_at = self._lane, self._lane.emptied_at
-        if not lane.empty or emptied_at < since:
+        if any(not lane.empty or lane.emptied_at < since for lane in self._lanes):
             return False
         getters = self._supervisor.getters if self._supervisor is not None else []
-        return all(getter.began >= emptied_at for getter in getters) and self._ledger.settled()
+        return all(getter.began >= getter.lane.emptied_at for getter in getters) and self._ledger.settled()
 
     def __repr__(self) -> str:
-        return f"<Consumer of {self._line.lane.port.queue!r} {self.stats()}>"
+        return f"<Consumer of {self._plug.queue!r} {self.stats()}>"
 
     # ------------------------------------------------------------------ in a with statement, and in asyncio programs
 

@@ -42,7 +42,7 @@ def current() -> Current:
     if chunk is None or not chunk.taken:
         raise UsageError("current() has an answer only in a handler that has taken an item")
     item = chunk.items[chunk.taken - 1]
-    return Current(item=item, attempt=chunk.lane.attempt_of(item), lane=chunk.lane.name, lost=False)
+    return Current(item=item, attempt=chunk.lane.attempt_of(item), lane=chunk.lane.name, lost=chunk.lane.lost(item))
 
 
 def entered(context: contextvars.Context, held: Sequence[Chunk]) -> contextvars.Context:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ._bells import Bell, Latch
+from ._bells import Latch
 from ._events import CallbackFailed, log
 from ._getter import Getter
+from ._keeper import Keeper
 from ._ledger import Leftover, Report, Stats
 from ._lifecycle import State
 from ._line import now, stack_of
@@ -43,8 +44,17 @@ class Patience(Protocol):
 class Drain:
     """One drain, run by the supervisor."""
 
-    def __init__(self, stations: Stations, getters: list[Getter], pool: Pool, loop: Loop, patience: Patience) -> None:
+    def __init__(
+        self,
+        stations: Stations,
+        getters: list[Getter],
+        pool: Pool,
+        loop: Loop,
+        patience: Patience,
+        keeper: Callable[[], Keeper | None],
+    ) -> None:
         self._stations = stations
+        self._keeper = keeper  # it may be revived meanwhile
         self._line = stations.line
         self._settling = stations.settling
         self._cleaner = stations.cleaner
@@ -53,15 +63,15 @@ class Drain:
         self._loop = loop
         self._patience = patience
         self._tally = stations.line.ledger.open()
-        self._interrupter: threading.Thread | None = None
-        self._no_more_interrupts = Bell()
+        self._interrupters: list[threading.Thread] = []
+        self._no_more_interrupts = Latch()
         self._durations: dict[str, float] = {}
         self._leftovers: list[Leftover] = []
 
     def run(self, stats: Callable[[], Stats]) -> Report:
         """Take the line down; how it ended."""
         began, line, patience = now(), self._line, self._patience
-        line.returning = line.lane.port.release is not None
+        line.returning = all(lane.port.release is not None for lane in line.lanes)
         self._interrupt()
         if line.returning:
             self._halt()
@@ -85,6 +95,7 @@ class Drain:
         line.over = True
         self._end_by_force()
         self._flush()
+        self._end_leases()
         self._end_interrupter()
         last = replace(stats(), state=State.STOPPED, fetching="stopped")  # nothing is asked after close()
         self._close()
@@ -102,36 +113,47 @@ class Drain:
 
     def _interrupt(self) -> None:
         """Wake every getter; those in a `get` as far as the queue can."""
-        self._line.lane.wake_all()
+        for lane in self._line.lanes:
+            lane.wake_all()
         for getter in self._getters:
             getter.bell.ring()
-        interrupt = self._line.lane.port.interrupt
-        if interrupt is not None:
-            # In a thread of its own, since it is the user's code and may block.
-            thread = threading.Thread(
-                target=self._keep_interrupting,
-                args=(interrupt,),
-                name="queue_consumer-interrupter",
-                daemon=True,
-            )
-            thread.line = self._line  # type: ignore[attr-defined]  # how `on_own_thread` knows it
-            self._interrupter = thread
-            thread.start()
+        for lane in self._line.lanes:
+            if lane.port.interrupt is not None:
+                # In a thread of its own, since it is the user's code and may block.
+                thread = threading.Thread(
+                    target=self._keep_interrupting,
+                    args=(lane.port.interrupt, [getter for getter in self._getters if getter.lane is lane]),
+                    name="queue_consumer-interrupter",
+                    daemon=True,
+                )
+                thread.line = self._line  # type: ignore[attr-defined]  # how `on_own_thread` knows it
+                self._interrupters.append(thread)
+                thread.start()
 
-    def _keep_interrupting(self, interrupt: Callable[[], Any]) -> None:
+    def _keep_interrupting(self, interrupt: Callable[[], Any], getters: list[Getter]) -> None:
         """Again and again, since a getter may be on its way into its last `get` while the call is made."""
         while self._guarded("interrupt", interrupt) and not self._line.over:
-            if all(getter.ended for getter in self._getters):
+            if all(getter.ended for getter in getters):
                 return
             self._no_more_interrupts.wait(GLANCE)
 
-    def _end_interrupter(self) -> None:
-        if self._interrupter is None:
+    def _end_leases(self) -> None:
+        keeper = self._keeper()
+        if keeper is None:
             return
-        self._no_more_interrupts.ring()
-        self._interrupter.join(1)
-        if self._interrupter.is_alive():
-            stack = stack_of(self._interrupter)
+        keeper.close()
+        keeper.join(1)
+        if not keeper.ended:
+            self._abandoned(keeper.name, [], keeper.stack())
+
+    def _end_interrupter(self) -> None:
+        self._no_more_interrupts.open()
+        until = now() + 1
+        for interrupter in self._interrupters:
+            interrupter.join(max(0.0, until - now()))
+            if not interrupter.is_alive():
+                continue
+            stack = stack_of(interrupter)
             self._leftovers.append(Leftover(where="queue.interrupt", items=(), stack=stack))
             log.error("queue.interrupt does not return and is abandoned\n%s", stack.rstrip())
 
@@ -211,9 +233,9 @@ class Drain:
         began = now()
         self._pool.close()
         busy = any(getter.abandoned for getter in self._getters) or any(hand.abandoned for hand in self._cleaner.hands)
-        port = self._line.lane.port
-        if (self._stations.options.owns_queue or port.wrapped) and port.close is not None and not busy:
-            self._guarded("close", port.close)
+        if not busy:
+            for close in self._stations.closes:
+                self._guarded("close", close)
         if not self._loop.close(1.0):
             self._leftovers.append(Leftover(where="the event loop", items=()))
         self._durations["close"] = now() - began

@@ -165,6 +165,13 @@ class ItemsLost(Event):
 
 
 @fact
+class LeasesBehind(Event):
+    """Leases are renewed `late` seconds after they were due, so less is fetched until that has changed."""
+
+    late: float
+
+
+@fact
 class WorkerDied(Event):
     """A getter, cleaner or pool worker ended though it should not have."""
 

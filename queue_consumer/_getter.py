@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import queue
+import random
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ._belt import NEVER, Share
-from ._cleaner import Cleaner, Errand
-from ._events import BulkReceived, log
-from ._line import Line, Worker, now
+from ._chunk import Failure
+from ._cleaner import Errand
+from ._events import BulkReceived, CallbackFailed, ItemsLost, log
+from ._line import Lane, Line, Worker, now
 from ._port import items_of
+from ._settling import Settling
 
 BLOCKS = 0.005  # a get() that takes so many seconds to say "nothing" waits by itself
 LONGEST_PAUSE = 1.0  # between two gets that do not, while the queue is empty
@@ -25,13 +29,16 @@ class Getter(Worker):
 
     kind = "getter"
 
-    def __init__(self, line: Line, name: str, cleaner: Cleaner, pause: float) -> None:
+    def __init__(self, line: Line, lane: Lane, name: str, settling: Settling, pause: float) -> None:
         super().__init__(line, name)
-        self._cleaner = cleaner
+        self.lane = lane
+        self._settling = settling
+        self._cleaner = settling.cleaner
+        self._sorted = line.belt.sorter is not None or lane.custody is not None  # there is more to do than to put
         self._pause = pause
         self._hand: list[Any] = []
         self._idle_pause = 0.0
-        self._share = Share(line.lane.port.takes_limit)
+        self._share = Share(lane.port.takes_limit, lane)
         line.belt.shares.append(self._share)
         self.doing = "starting"  # in words, for Stats.fetching
         self.productive = False
@@ -39,7 +46,7 @@ class Getter(Worker):
 
     def run(self) -> None:
         line, share = self.line, self._share
-        line.lane.enter()
+        self.lane.enter()
         try:
             while (waited := self._wait_for_room()) is not None:
                 self.doing = "yes"
@@ -58,15 +65,15 @@ class Getter(Worker):
                 share.left = 0
         finally:
             line.belt.shares.remove(share)
-            line.lane.leave()
+            self.lane.leave()
 
     def _rest(self, took: float) -> None:
         """After a `get` that brought nothing: sleep, unless it did so itself, and till others call if others are
         up.
         """
-        if self.line.lane.park(self.bell):
+        if self.lane.park(self.bell):
             self.doing = ASLEEP
-            while self.bell in self.line.lane.parked and not self.line.asked:  # rung for room, long ago, it sleeps on
+            while self.bell in self.lane.parked and not self.line.asked:  # rung for room, long ago, it sleeps on
                 self.bell.wait(60)
         elif took < BLOCKS and not self._pause:
             self._idle_pause = min(max(2 * self._idle_pause, 0.001), LONGEST_PAUSE)
@@ -77,10 +84,12 @@ class Getter(Worker):
 
         Returns None, or, if it brought nothing, the seconds that it took.
         """
-        line, lane, share = self.line, self.line.lane, self._share
+        line, lane, share = self.line, self.lane, self._share
         port = lane.port
         items: list[Any]
         error: BaseException | None
+        if line.belt.sorter is not None:
+            line.belt.sorter.asking(lane)
         began = share.began = now()
         try:
             items, error = items_of(port.get(limit=share.open()) if port.takes_limit else port.get())
@@ -97,20 +106,25 @@ class Getter(Worker):
             lane.filled_at = came
             share.took = came - began
             share.brought = count
-            share.left = max(0, share.left - count)
+            share.left = 0 if line.belt.parallel else max(0, share.left - count)
             if count > line.belt.largest_bulk:
                 line.belt.largest_bulk = count
             if self.abandoned or line.returning:
                 self._hand_back(items)
             else:
-                line.belt.put(items, came if line.observed else None)
+                if self._sorted:
+                    self._sort(items, began)
+                else:
+                    line.belt.put(items, came if line.observed else None)
                 if self.given_up():  # meanwhile, so that nobody may be there to take them
-                    self._take_back(line.belt.clear())
+                    for chunk in line.belt.clear():
+                        self._take_back(chunk.items, chunk.lane)
             self._hand = []
             self.productive = True
             if lane.parked:
                 lane.wake_one()
         share.began = NEVER
+        line.belt.answered(lane, bool(items))
         if line.observed:
             line.observers.tell(BulkReceived(worker=self.name, items=tuple(items), waited=waited, took=came - began))
         if error is not None:
@@ -140,10 +154,10 @@ class Getter(Worker):
     def _hand_back(self, items: list[Any]) -> None:
         """They were asked for before the line was to stop, and came after."""
         if self.abandoned:
-            self._take_back(items)
+            self._take_back(items, self.lane)
             return
         self.tally.freed += len(items)
-        errand = Errand("release", items, self.line.lane)
+        errand = Errand("release", items, self.lane)
         self._cleaner.send(errand)
         if self.given_up():  # meanwhile, so that nobody may be there to see to it
             try:
@@ -151,19 +165,66 @@ class Getter(Worker):
             except ValueError:
                 return  # somebody was
             self.tally.freed -= len(items)
-            self._take_back(items)
+            self._take_back(items, self.lane)
+
+    def _sort(self, items: list[Any], began: float) -> None:
+        """What is new of these to the belt; what was done before, and only came again, to the cleaner."""
+        lane, tally = self.lane, self.tally
+        keys: list[Hashable] | None = None
+        if lane.custody is not None:
+            arrival = lane.custody.receive(items, began, random.random())
+            items = arrival.fresh
+            again = len(arrival.replaced)
+            tally.duplicates += again + len(arrival.done)
+            tally.freed += again + len(arrival.done)
+            tally.lost += again
+            if arrival.done:
+                self._cleaner.send(Errand("clean", arrival.done, lane))
+            for item, error in arrival.broken:
+                self._fail(item, "identity", error)
+            if again and self.line.observed:
+                self.line.observers.tell(ItemsLost(items=tuple(arrival.replaced)))
+        if lane.key is not None:
+            items, keys = self._keys(items, lane.key)
+        if not items:
+            return
+        if self.line.belt.sorter is not None:
+            self.line.belt.sort_in(items, lane, keys)
+        else:
+            self.line.belt.put(items, now() if not self.line.simple else None)
+
+    def _keys(self, items: list[Any], key: Callable[[Any], Hashable]) -> tuple[list[Any], list[Hashable]]:
+        """The items with their keys; one whose key cannot be told fails."""
+        kept: list[Any] = []
+        keys: list[Hashable] = []
+        for item in items:
+            try:
+                found = key(item)
+                hash(found)
+            except BaseException as error:  # whatever the user's code raises: it fails its item alone
+                self._fail(item, "key", error)
+                continue
+            kept.append(item)
+            keys.append(found)
+        return kept, keys
+
+    def _fail(self, item: Any, callback: str, error: BaseException) -> None:
+        """It cannot be handed over: back to the queue, as if a handler had failed it."""
+        log.error("%s raised, so its item fails: %r", callback, error)
+        self.line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
+        self._settling.fail(item, Failure.of(error), self.lane, self.tally)
 
     def given_up(self) -> bool:
         """True once the consumer has stopped without waiting for this getter any longer."""
         return self.abandoned
 
-    def _take_back(self, items: list[Any]) -> None:
+    def _take_back(self, items: list[Any], lane: Lane) -> None:
         """The consumer is long gone: nobody else is left to give these back."""
         if not items:
             return
         count = len(items)
         self.tally.freed += count
-        release = self.line.lane.port.release
+        release = lane.port.release
         try:
             if release is None:
                 self.tally.left += count
@@ -197,6 +258,8 @@ class Getter(Worker):
     def _has_room(self) -> bool:
         if self.line.paused:
             self.doing = "paused"
+        elif self.lane.custody is not None and self.lane.custody.behind:
+            self.doing = "leases are behind"
         elif self.line.belt.behind():
             self.doing = "cleanup is behind"
             self._cleaner.bell.ring()  # no lingering now

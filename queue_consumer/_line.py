@@ -7,10 +7,12 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ._bells import Bell
 from ._belt import Belt
+from ._custody import Custody
 from ._events import Observers, log
 from ._ledger import Ledger, Tally
 from ._port import Port
@@ -21,9 +23,19 @@ now = time.monotonic
 class Lane:
     """One queue's place at the line: its verbs, and those of its getters that sleep because it is empty."""
 
-    def __init__(self, port: Port, name: str = "") -> None:
+    def __init__(
+        self,
+        port: Port,
+        name: str = "",
+        priority: float = 0,
+        key: Callable[[Any], Hashable] | None = None,
+        custody: Custody | None = None,
+    ) -> None:
         self.port = port
         self.name = name
+        self.priority = priority
+        self.key = key  # items of equal keys go one at a time
+        self.custody = custody  # where the queue has leases, or knows a message when it comes again
         self.empty = False  # its last answer was
         self.emptied_at = float("-inf")  # the latest time at which it is known to have had nothing
         self.filled_at = float("-inf")
@@ -34,6 +46,10 @@ class Lane:
     def attempt_of(self, item: Any) -> int | None:
         """How often the item was delivered; None where the queue does not say."""
         return None if self.port.attempt is None else int(self.port.attempt(item))
+
+    def lost(self, item: Any) -> bool:
+        """True if the item's lease is lost."""
+        return self.custody is not None and self.custody.lost(item, now())
 
     def enter(self) -> None:
         """A getter begins to fetch."""
@@ -74,12 +90,14 @@ class Lane:
 class Line:
     """The shared part of one consumer. Nothing in it is shared with another consumer."""
 
-    def __init__(self, *, lane: Lane, ledger: Ledger, belt: Belt, observers: Observers) -> None:
-        self.lane = lane
+    def __init__(self, *, lanes: Sequence[Lane], ledger: Ledger, belt: Belt, observers: Observers) -> None:
+        self.lanes = tuple(lanes)
         self.ledger = ledger
         self.belt = belt
         self.observers = observers
         self.observed = bool(observers)  # events are made only where somebody listens
+        self.leased = any(lane.custody is not None and lane.custody.lease is not None for lane in lanes)
+        self.simple = not (self.observed or self.leased or belt.sorter is not None)  # nothing to be done but to handle
         self.asked = False  # to stop: no new get
         self.returning = False  # what no handler holds goes back to the queue at once
         self.over = False  # the deadline has passed

@@ -27,7 +27,7 @@ class Once:
         self._loop = loop
         self._handler = stations.options.handler
         self._hand = Hand(stations.cleaner, "run_once")
-        self._getter = stations.getter("run_once")
+        self._getters = [stations.getter("run_once", lane) for lane in stations.line.lanes]
         self._held: deque[Chunk] = deque()
         self._context = entered(contextvars.copy_context(), self._held)
 
@@ -38,21 +38,24 @@ class Once:
             BaseException: what `get` raised; the items that it gave before are handled all the same.
         """
         options, belt = self._stations.options, self._stations.line.belt
-        error = self._getter.fetch_once(options.handlers * options.size)
+        errors = [getter.fetch_once(options.handlers * options.size) for getter in self._getters]
         try:
             while belt.waiting:
                 self._handle(belt.next())
         finally:  # a Ctrl-C that comes in a handler sends the rest home
-            self._stations.settling.clear_belt(self._getter.tally)
+            self._stations.settling.clear_belt(self._getters[0].tally)
             self._clean()
-        if error is not None:
-            raise error
-        received = self._getter.tally.received
+        for error in errors:
+            if error is not None:
+                raise error
+        received = sum(getter.tally.received for getter in self._getters)
         done = self._hand.tally.cleaned + self._hand.tally.dropped
         return Result(succeeded=done, failed=received - done)
 
     def _handle(self, chunk: Chunk) -> None:
-        settling, tally = self._stations.settling, self._getter.tally
+        settling, tally = self._stations.settling, self._getters[0].tally
+        if not settling.admit(chunk, tally):
+            return
         began = now()
         self._held.append(chunk)
         feed: Feed[Any] = Receipts(chunk) if self._stations.options.receipt == "explicit" else Feed(chunk)
@@ -84,7 +87,8 @@ class Once:
     def close(self) -> None:
         """Its counts are added to those of others, so that calls without end keep the ledger thin."""
         ledger = self._stations.line.ledger
-        ledger.fold(self._getter.tally)
+        for getter in self._getters:
+            ledger.fold(getter.tally)
         ledger.fold(self._hand.tally)
 
     def holds(self) -> list[list[Any]]:

@@ -10,9 +10,57 @@ import inspect
 import queue as std
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from ._loops import Loop
+from ._queues import Lane
+from ._supervision import check_seconds
+
+
+class Plug:
+    """What the user plugged in: one queue, or an object with `lanes`, which is several."""
+
+    def __init__(self, queue: Any, loop: Loop) -> None:
+        self.queue = queue
+        self.several = getattr(queue, "lanes", None) is not None
+        self.given = checked_lanes(queue) if self.several else [Lane(queue)]
+        self.ports = [Port(lane.queue, loop) for lane in self.given]
+        self._stats = getattr(queue, "stats", None)
+        self._close = getattr(queue, "close", None)
+
+    def stats(self) -> Mapping[str, Any]:
+        """What the queue says of itself; of several, each under its name, unless the whole has something to say."""
+        if self.several and callable(self._stats):
+            return dict(self._stats())
+        figures = {
+            lane.name: dict(port.stats())
+            for lane, port in zip(self.given, self.ports, strict=True)
+            if port.stats is not None
+        }
+        return figures if self.several else figures.get("", {})
+
+    def closes(self, owned: bool) -> list[Callable[[], Any]]:
+        """What is to be called when nothing runs any more; the wrapping of a queue is ours to undo in any case."""
+        closes = [port.close for port in self.ports if port.close is not None and (owned or port.wrapped)]
+        if self.several and owned and callable(self._close):
+            return [port.close for port in self.ports if port.close is not None and port.wrapped] + [self._close]
+        return closes
+
+
+def checked_lanes(queue: Any) -> list[Lane]:
+    lanes: list[Any] = list(queue.lanes)
+    if not lanes:
+        raise ValueError(f"queue.lanes must have at least one Lane; got none from {queue!r}")
+    for lane in lanes:
+        if not isinstance(lane, Lane):
+            raise TypeError(f"queue.lanes must be of Lane(queue, priority, name); got {lane!r}")
+    named = [replace(lane, name=lane.name or f"lane-{number}") for number, lane in enumerate(lanes, 1)]
+    names = [lane.name for lane in named]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"queue.lanes must have different names; got {twice!r} more than once")
+    return named
 
 
 class Port:
@@ -35,6 +83,9 @@ class Port:
         self.release = self._verb("release", [], 0)
         self.attempt = self._verb("attempt", None)
         self.identity = self._verb("identity", None)
+        self.extend = self._verb("extend", [], 0)
+        self.lease = self._lease()
+        self.ordering_key = self._verb("ordering_key", None)
         self.stats = self._verb("stats")
         self.close = self._verb("close")
         self.cleanup_limit = self._limit("cleanup_limit")
@@ -47,6 +98,12 @@ class Port:
         if not is_async(verb):
             return verb
         return lambda *args, **kwargs: self._loop.call(lambda: verb(*args, **kwargs))
+
+    def _lease(self) -> float | None:
+        lease = getattr(self.queue, "lease", None)
+        if lease is not None:
+            check_seconds("queue.lease", lease)
+        return lease
 
     def _limit(self, name: str) -> int | None:
         limit = getattr(self.queue, name, None)

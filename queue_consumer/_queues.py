@@ -8,6 +8,7 @@ coroutine function. Verbs are called by threads of the line, several at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from typing_extensions import TypeVar
@@ -15,6 +16,38 @@ from typing_extensions import TypeVar
 T = TypeVar("T", default=Any)
 T_co = TypeVar("T_co", covariant=True, default=Any)
 T_contra = TypeVar("T_contra", contravariant=True, default=Any)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One of several queues that feed a consumer. An object with an attribute `lanes`, which gives these, is passed
+    to `Consumer` as its queue.
+
+    Args:
+        queue: any queue; its verbs are its own.
+        priority: the greater, the sooner its items are handled; those of equal priority take turns.
+        name: what `current().lane` and `Stats.queue` call it; none, and it is numbered.
+    """
+
+    queue: Any
+    priority: float = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.priority, bool) or not isinstance(self.priority, (int, float)):
+            raise TypeError(f"Lane: priority must be a number; got {self.priority!r}")
+        if self.priority != self.priority:
+            raise ValueError(f"Lane: priority must be a number that can be compared; got {self.priority!r}")
+        if not isinstance(self.name, str):
+            raise TypeError(f"Lane: name must be a str; got {self.name!r}")
+
+
+@runtime_checkable
+class SupportsLanes(Protocol):
+    @property
+    def lanes(self) -> Iterable[Lane]:
+        """The queues that this one is; its own `get` is not called."""
+        ...
 
 
 @runtime_checkable
@@ -75,6 +108,13 @@ class SupportsIdentity(Protocol[T_contra]):
 class SupportsExtend(Protocol[T_contra]):
     def extend(self, items: Sequence[T_contra], seconds: float) -> None:
         """Hide these from others for `seconds` from now. May raise `LeaseLost(items)`."""
+        ...
+
+
+@runtime_checkable
+class SupportsOrderingKey(Protocol[T_contra]):
+    def ordering_key(self, item: T_contra) -> Any:
+        """Items of equal keys are handled one at a time and in order; `None` is no key."""
         ...
 
 

@@ -4,12 +4,13 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from ._chunk import Chunk, Ending, Fate, Receipt, judge
+from ._chunk import RETURNED, Chunk, Ending, Failure, Fate, Receipt, judge
 from ._cleaner import Cleaner, Errand
 from ._events import CallbackFailed, ChunkHandled, log
+from ._keys import keys_of
 from ._ledger import Tally
 from ._line import Lane, Line, now
 from .policies import Constant, Exponential
@@ -32,13 +33,15 @@ class Settling:
         self._line = line
         self._receipt: Receipt = receipt
         self._backoff = backoff
-        self._default = Constant(1) if line.lane.port.attempt is None else Exponential(base=1, max=300)
         self._max_attempts = max_attempts
         self.cleaner: Cleaner
 
     def settle(self, chunk: Chunk, ending: Ending, tally: Tally, worker: str, took: float) -> None:
         """Decide on every item of a chunk whose handler call has ended."""
         line, lane, items = self._line, chunk.lane, chunk.items
+        if ending == RETURNED and chunk.taken == len(items) and self._receipt != "explicit":
+            self._consume(chunk, tally, worker, took)
+            return
         verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, ending)
         if line.over and ending.how == "died":  # we ended it: nothing that it held has failed
             verdict.rest = sorted(verdict.rest + [index for index, _ in verdict.failed])
@@ -52,13 +55,14 @@ class Settling:
             self._say(ending, chunk, consumed, failed)
         tally.failed += sum(fate.failure is not None for _, fate in failed)
         if consumed:
-            self.clean(consumed, tally)
+            self.clean(consumed, lane, tally)
         if dropped:
             self._send(Errand("drop", dropped, lane), tally)
         if failed:
             self._send_back(failed, lane, tally)
-        if rest:
-            self._hand_on(rest, chunk, verdict.passed, tally)
+        kept = self._hand_on(chunk, verdict.rest, verdict.passed, tally) if rest else ()
+        if line.belt.sorter is not None:
+            line.belt.ended(chunk, () if chunk.keys is None else set(chunk.keys).difference(kept))
         if line.observed:
             line.observers.tell(
                 ChunkHandled(
@@ -68,6 +72,24 @@ class Settling:
                     dropped=tuple(dropped),
                     handed_on=tuple(rest),
                     failure=ending.failure or next((fate.failure for _, fate in failed if fate.failure), None),
+                    took=took,
+                )
+            )
+
+    def _consume(self, chunk: Chunk, tally: Tally, worker: str, took: float) -> None:
+        """Everything is consumed, as nearly always: no verdict needed."""
+        line, items = self._line, chunk.items
+        self.clean(items, chunk.lane, tally)
+        line.belt.ended(chunk, chunk.keys or ())
+        if line.observed:
+            line.observers.tell(
+                ChunkHandled(
+                    worker=worker,
+                    consumed=tuple(items),
+                    failed=(),
+                    dropped=(),
+                    handed_on=(),
+                    failure=None,
                     took=took,
                 )
             )
@@ -82,7 +104,7 @@ class Settling:
             items = chunk.items
             verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, Ending("died"))
             if verdict.consumed:
-                self.clean([items[index] for index in verdict.consumed], tally)
+                self.clean([items[index] for index in verdict.consumed], chunk.lane, tally)
             if verdict.rest:
                 self.give_back([items[index] for index in verdict.rest], chunk.lane, tally)
             abandoned += [items[index] for index, _ in verdict.failed]
@@ -90,24 +112,54 @@ class Settling:
         tally.abandoned += len(abandoned)
         return abandoned
 
-    def clean(self, items: list[Any], tally: Tally) -> None:
+    def clean(self, items: list[Any], lane: Lane, tally: Tally) -> None:
         """These are consumed."""
         tally.freed += len(items)
-        self.cleaner.clean(items)
+        self.cleaner.clean(items, lane)
 
     def give_back(self, items: list[Any], lane: Lane, tally: Tally, delay: float = 0.0) -> None:
         """These were never shown to a handler, and shall go home."""
         self._send(Errand("release", items, lane, delay=delay), tally)
 
+    def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally) -> None:
+        """An item fails that cannot be handed over."""
+        tally.failed += 1
+        self._send_back([(item, Fate("failed", None, failure))], lane, tally)
+
     def clear_belt(self, tally: Tally) -> None:
         """Give back all that waits on the belt."""
-        items = self._line.belt.clear()
-        if items:
-            self.give_back(items, self._line.lane, tally)
+        items: dict[Lane, list[Any]] = {}
+        for chunk in self._line.belt.clear():
+            items.setdefault(chunk.lane, []).extend(chunk.items)
+        for lane, theirs in items.items():
+            self.give_back(theirs, lane, tally)
 
-    def delay_of(self, item: Any) -> float:
+    def admit(self, chunk: Chunk, tally: Tally) -> bool:
+        """See which of a chunk's items are still ours, before they are handed over; False if none is."""
+        custody, at = chunk.lane.custody, now()
+        if custody is None or custody.lease is None:
+            return True
+        lost = [index for index, item in enumerate(chunk.items) if custody.lost(item, at)]
+        old = [index for index, item in enumerate(chunk.items) if index not in lost and custody.aged(item, at)]
+        if not lost and not old:
+            return True
+        items, keys = chunk.items, chunk.keys
+        kept = [index for index in range(len(items)) if index not in lost and index not in old]
+        chunk.items, chunk.keys = [items[index] for index in kept], keys_of(chunk, kept)
+        tally.freed += len(lost)
+        self.cleaner.lose([items[index] for index in lost], chunk.lane, tally)
+        if old:
+            self.give_back([items[index] for index in old], chunk.lane, tally)
+        gone = [] if keys is None else [keys[index] for index in (*lost, *old)]
+        if not kept:
+            self._line.belt.ended(chunk, gone)
+        elif gone and self._line.belt.sorter is not None:
+            self._line.belt.sorter.free(chunk.lane, gone)
+        return bool(kept)
+
+    def delay_of(self, item: Any, lane: Lane) -> float:
         """Seconds before a failed item is seen again, as the back-off has it."""
-        return self._ask(self.attempt_of(item))
+        return self._ask(self.attempt_of(item, lane), lane)
 
     def _send(self, errand: Errand, tally: Tally) -> None:
         tally.freed += len(errand.items)
@@ -117,33 +169,51 @@ class Settling:
         """Failed items go back after their delay, those that failed for the last time to the dead letters."""
         backs: dict[tuple[float | None, int], list[Any]] = {}
         for item, fate in failed:
-            attempt = self.attempt_of(item)
+            attempt = self.attempt_of(item, lane)
             if self._max_attempts is not None and attempt >= self._max_attempts and fate.failure is not None:
                 self._send(Errand("bury", [item], lane, failure=fate.failure), tally)
             else:
                 backs.setdefault((fate.delay, attempt), []).append(item)
         for (delay, attempt), items in backs.items():
-            delay = self._ask(attempt) if delay is None else delay
-            self._send(Errand("release", items, lane, delay=delay), tally)
+            delay = self._ask(attempt, lane) if delay is None else delay
+            self._release(items, lane, tally, delay)
 
-    def _hand_on(self, rest: list[Any], chunk: Chunk, passed: bool, tally: Tally) -> None:
-        """What was not taken goes to the next free handler; what a second handler did not take either goes back."""
+    def _release(self, items: list[Any], lane: Lane, tally: Tally, delay: float) -> None:
+        """Give failed items back, and behind each of them those that may not come before it."""
+        if lane.key is None:
+            self._send(Errand("release", items, lane, delay=delay), tally)
+            return
+        for item in items:
+            self._send(Errand("release", [item, *self.cleaner.behind(item, lane)], lane, delay=delay), tally)
+
+    def _hand_on(self, chunk: Chunk, indices: list[int], passed: bool, tally: Tally) -> Iterable[Hashable]:
+        """What was not taken goes to the next free handler; what a second handler did not take either goes back.
+
+        Returns the keys that it keeps.
+        """
+        rest, keys = [chunk.items[index] for index in indices], keys_of(chunk, indices)
         if passed and chunk.passes and not self._line.returning:
-            self.give_back(rest, chunk.lane, tally, self.delay_of(rest[0]))
-        else:
-            self.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed)], tally)
+            self._release(rest, chunk.lane, tally, self.delay_of(rest[0], chunk.lane))
+            return ()
+        if self._line.returning or self._line.over:
+            self.give_back(rest, chunk.lane, tally)
+            return ()
+        self._line.belt.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed, keys)])
+        return keys or ()
 
     def put_back(self, chunks: list[Chunk], tally: Tally) -> None:
         """These were not begun: back to the belt, for another handler; or home, if the line is to stop."""
-        if self._line.returning or self._line.over:
-            for chunk in chunks:
+        home = self._line.returning or self._line.over
+        for chunk in chunks:
+            if home:
                 self.give_back(chunk.items, chunk.lane, tally)
-        else:
+            self._line.belt.ended(chunk, chunk.keys or () if home else ())
+        if not home:
             self._line.belt.put_back(chunks)
 
-    def attempt_of(self, item: Any) -> int:
+    def attempt_of(self, item: Any, lane: Lane) -> int:
         """How often this item was delivered, as far as the queue can tell."""
-        attempt = self._line.lane.port.attempt
+        attempt = lane.port.attempt
         if attempt is None:
             return 1
         try:
@@ -152,7 +222,7 @@ class Settling:
             self._raised("queue.attempt", error)
             return 1
 
-    def _ask(self, attempt: int) -> float:
+    def _ask(self, attempt: int, lane: Lane) -> float:
         if self._backoff is not None:
             try:
                 delay = float(self._backoff(attempt))
@@ -161,7 +231,7 @@ class Settling:
                 raise ValueError(f"a back-off must be a number of seconds of at least 0; got {delay!r}")
             except BaseException as error:  # the default back-off is used instead
                 self._raised("backoff", error)
-        return self._default(attempt)
+        return default_backoff(lane)(attempt)
 
     def _raised(self, callback: str, error: BaseException) -> None:
         log.error("%s raised, so its default is used: %r", callback, error)
@@ -178,3 +248,11 @@ class Settling:
         for failure in others.values():
             if failure is not None:
                 log.error("an item failed, in a handler call with %d: %s", count, failure.told())
+
+
+BY_TIME, BY_ATTEMPT = Constant(1), Exponential(base=1, max=300)
+
+
+def default_backoff(lane: Lane) -> Callable[[int], float]:
+    """Where nobody says otherwise."""
+    return BY_TIME if lane.port.attempt is None else BY_ATTEMPT

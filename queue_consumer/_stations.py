@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ._arguments import Options
@@ -11,8 +11,10 @@ from ._belt import Belt
 from ._cleaner import Cleaner
 from ._events import Observers
 from ._getter import Getter
+from ._keeper import Keeper, renews
+from ._lanes import Sorter
 from ._ledger import Ledger
-from ._line import Lane, Line
+from ._line import Lane, Line, now
 from ._loops import Loop
 from ._pools._workers import Pool
 from ._pools.threads import ThreadHandler
@@ -23,11 +25,29 @@ from ._supervision import Supervision
 class Stations:
     """One line: the belt, what decides on items, what cleans them up; and the makers of getters and pools."""
 
-    def __init__(self, options: Options, lane: Lane, ledger: Ledger, observers: Observers, loop: Loop) -> None:
+    def __init__(
+        self,
+        options: Options,
+        lanes: Sequence[Lane],
+        ledger: Ledger,
+        observers: Observers,
+        loop: Loop,
+        closes: Sequence[Callable[[], Any]],
+    ) -> None:
         self.options = options
+        self.closes = closes
         self._loop = loop
-        belt = Belt(ledger, lane=lane, handlers=options.handlers, size=options.size, prefetch=options.prefetch)
-        self.line = Line(lane=lane, ledger=ledger, belt=belt, observers=observers)
+        keyed = any(lane.key is not None for lane in lanes)
+        belt = Belt(
+            ledger,
+            lane=lanes[0],
+            handlers=options.handlers,
+            size=options.size,
+            prefetch=options.prefetch,
+            sorter=Sorter(lanes, options.lane_policy, options.size, now) if len(lanes) > 1 or keyed else None,
+            parallel=len(lanes) > 1,
+        )
+        self.line = Line(lanes=lanes, ledger=ledger, belt=belt, observers=observers)
         self.settling = Settling(
             self.line, receipt=options.receipt, backoff=options.backoff, max_attempts=options.max_attempts
         )
@@ -35,8 +55,21 @@ class Stations:
             self.line, most=options.getters, dead_letter=options.dead_letter, delay_of=self.settling.delay_of
         )
 
-    def getter(self, name: str) -> Getter:
-        return Getter(self.line, name, self.cleaner, self.options.pause)
+    def getters(self) -> list[Getter]:
+        """As many as the options say; of several lanes, at least one for each; of one with keys, one."""
+        made: list[Getter] = []
+        for lane in self.line.lanes:
+            count = 1 if lane.key is not None else max(1, self.options.getters // len(self.line.lanes))
+            prefix = "getter" if len(self.line.lanes) == 1 else f"getter-{lane.name}"
+            made += [self.getter(f"{prefix}-{number + 1}", lane) for number in range(count)]
+        return made
+
+    def getter(self, name: str, lane: Lane) -> Getter:
+        return Getter(self.line, lane, name, self.settling, self.options.pause)
+
+    def keeper(self) -> Keeper | None:
+        """Who renews leases, if there are any to renew."""
+        return Keeper(self.line) if any(map(renews, self.line.lanes)) else None
 
     def pool(self, context: contextvars.Context, policy: Supervision) -> Pool:
         """The pool of the options, not started. `context`: what every handler call gets a copy of."""

@@ -44,11 +44,13 @@ class Supervision:
     stall_time: float = 30.0
     recycle_after: int | None = None
     recycle_memory: int | None = None
+    max_lease_age: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("polling_time", "restart_window", "restart_limit", "quiet_time", "stall_time", "restart_base"):
             check_seconds(f"Supervision: {name}", getattr(self, name))
         check_seconds("Supervision: stuck_time", self.stuck_time, optional=True)
+        check_seconds("Supervision: max_lease_age", self.max_lease_age, optional=True)
         for name, least in (("stuck_limit", 0), ("max_restarts", 0), ("recycle_after", 1), ("recycle_memory", 1)):
             check_whole(f"Supervision: {name}", getattr(self, name), least=least, optional=True)
 

@@ -13,6 +13,7 @@ from ._drain import Drain
 from ._errors import SupervisionError
 from ._events import CallbackFailed, ConsumerStopped, HandlerStuck, Stalled, WorkerDied, WorkerRevived, log
 from ._getter import Getter
+from ._keeper import Keeper
 from ._ledger import Report, Stats
 from ._line import Worker, now
 from ._loops import Loop
@@ -35,7 +36,8 @@ class Supervisor(Worker):
         self.watch = watch
         self.pool = pool
         self.cleaner = stations.cleaner
-        self.getters = [stations.getter(f"getter-{number + 1}") for number in range(options.getters)]
+        self.getters = stations.getters()
+        self.keeper = stations.keeper()
         self.draining = Latch()
         self.stopped = Latch()
         self.report: Report | None = None
@@ -55,6 +57,8 @@ class Supervisor(Worker):
         """Start the line: everything but the pool, which runs already."""
         try:
             self.cleaner.hire()
+            if self.keeper is not None:
+                self.keeper.start()
             for getter in self.getters:
                 getter.start()
             super().start()
@@ -74,7 +78,7 @@ class Supervisor(Worker):
                 self.mind()
             if self.deadline is None:
                 self.deadline = now() + DRAIN_TIME
-            drain = Drain(self._stations, self.getters, self.pool, self._loop, self)
+            drain = Drain(self._stations, self.getters, self.pool, self._loop, self, lambda: self.keeper)
             self.report = drain.run(self._stats)
             if self.failure is not None:
                 self.failure.report = self.report
@@ -106,7 +110,8 @@ class Supervisor(Worker):
     def _sightings(self) -> list[Sighting]:
         sightings: list[Sighting] = []
         # A getter that dies while the line is to stop has only stopped.
-        for worker in (*(() if self.line.asked else self.getters), *self.cleaner.hands):
+        keepers = () if self.keeper is None else (self.keeper,)
+        for worker in (*(() if self.line.asked else self.getters), *self.cleaner.hands, *keepers):
             gone = worker.ended and not worker.finished
             error = repr(worker.error)
             sightings.append(Sighting(worker.name, not gone, error, worker.productive))
@@ -147,18 +152,23 @@ class Supervisor(Worker):
                 self.line.asked = True
 
     def _worker(self, place: str) -> Worker:
-        return next(w for w in (*self.getters, *self.cleaner.hands, *self.pool.handlers) if w.name == place)
+        workers = (*self.getters, *self.cleaner.hands, *self.pool.handlers, self.keeper)
+        return next(worker for worker in workers if worker is not None and worker.name == place)
 
     def _revive(self, place: str) -> None:
         match self._worker(place):
             case Getter() as getter:
                 if not self.line.asked:
-                    new = self._stations.getter(place)
+                    new = self._stations.getter(place, getter.lane)
                     self.getters[self.getters.index(getter)] = new
                     self.line.ledger.fold(getter.tally)
                     new.start()
             case Hand() as hand:
                 self.cleaner.replace(hand)
+            case Keeper():
+                self.keeper = self._stations.keeper()
+                if self.keeper is not None:
+                    self.keeper.start()
             case Handler() as handler:
                 self.pool.replace(handler)
             case other:

@@ -20,6 +20,7 @@ from ._events import (
     ItemsCleaned,
     ItemsLost,
     ItemsReleased,
+    LeasesBehind,
     Stalled,
     WorkerDied,
     WorkerRevived,
@@ -53,7 +54,15 @@ class LogObserver:
 
 def is_trouble(event: Event) -> bool:
     match event:
-        case WorkerDied() | HandlerStuck() | Stalled() | CleanupFailed() | ItemsLost() | CallbackFailed():
+        case (
+            WorkerDied()
+            | HandlerStuck()
+            | Stalled()
+            | CleanupFailed()
+            | CallbackFailed()
+            | ItemsLost()
+            | LeasesBehind()
+        ):
             return True
         case ChunkHandled():
             return event.failure is not None
@@ -89,6 +98,8 @@ def sentence_of(event: Event) -> str:
             return f"{what} failed (attempt {event.attempt}), {hope}: {event.error}"
         case ItemsLost():
             return f"the leases of {which(event.items)} are lost"
+        case LeasesBehind():
+            return f"leases are renewed {seconds(event.late)} late, so less is fetched"
         case WorkerDied():
             return f"{event.worker} died, to be revived in {seconds(event.revive_in)}: {event.error}"
         case WorkerRevived():

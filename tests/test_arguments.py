@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from queue_consumer import (
+    Aging,
     BulkReceived,
     CallbackFailed,
     ChunkStarted,
@@ -96,6 +97,9 @@ WRONG = (
     Wrong("observers", (7, [7], [no_arguments]), TypeError, "callables of one event"),
     Wrong("loop", ("loop",), TypeError, "an asyncio event loop, or None"),
     Wrong("owns_queue", (None,), TypeError, "a bool"),
+    Wrong("key", (7, no_arguments), TypeError, "callable with an item, or None"),
+    Wrong("lane_policy", ("loose", ""), ValueError, "'strict', Strict(...), Aging(every=...), or None"),
+    Wrong("lane_policy", (7, Aging, True), TypeError, "'strict', Strict(...), Aging(every=...), or None"),
 )
 CASES = [(row, value) for row in WRONG for value in row.values]
 

@@ -283,8 +283,8 @@ def test_two_who_take_from_the_cleaner_lose_nothing() -> None:
             return super().__len__() + 2  # as it was before somebody else took two
 
     consumer, cleaner, hand = cleaner_of(MemoryQueue())
-    cleaner.done = Shrinking(["a", "b", "c"])
-    cleaner.take(consumer._lane, 100, hand.hand)
+    cleaner.done[consumer._lanes[0]] = Shrinking(["a", "b", "c"])
+    cleaner.take(100, hand.hand)
     assert [errand.items for errand in hand.hand] == [["a", "b", "c"]]
 
 
@@ -301,8 +301,8 @@ def test_what_a_cleaner_takes_is_in_its_hand_at_once() -> None:
 
     cleaner.closing = True
     consumer._line.belt.largest_bulk = 2
-    cleaner.done = Watched(["a", "b"])
-    cleaner.gather(consumer._lane, hand.hand)
+    cleaner.done[consumer._lanes[0]] = Watched(["a", "b"])
+    cleaner.gather(hand.hand)
     assert seen == [True, True]
     assert cleaner.work_left()
 
@@ -340,7 +340,7 @@ def test_a_late_answer_goes_home_though_the_cleaner_has_gone(monkeypatch: pytest
     """What a getter sends home just when it is given up on is released, whether or not a cleaner is still there."""
     queue = ProbeQueue(["a", "b"])
     consumer = Consumer(queue, handle)
-    getter, cleaner = consumer._stations.getter("getter-1"), consumer._stations.cleaner
+    getter, cleaner = consumer._stations.getters()[0], consumer._stations.cleaner
     consumer._line.returning = True
     send = cleaner.send
 
@@ -368,7 +368,7 @@ def test_a_getter_that_sleeps_is_not_woken_by_an_old_ring() -> None:
             return super().wait(timeout)
 
     consumer = Consumer(MemoryQueue(), handle)
-    getter, lane = consumer._stations.getter("getter-1"), consumer._lane
+    getter, lane = consumer._stations.getters()[0], consumer._lanes[0]
     bell = getter.bell = Counting()
     bell.waits = 0
     lane.enter()

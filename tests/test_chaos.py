@@ -22,7 +22,8 @@ from support.chaos import POOLS, PoolName, draw, run
 
 BUDGET = 40.0  # seconds for each pool
 LEAST = 10  # seeds, however long they take
-COUNTED = ("received", "cleaned", "dropped", "released", "left", "tombstoned", "abandoned", "failed", "revived")
+COUNTED = ("received", "cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
+COUNTED += ("failed", "duplicates", "revived")
 TOO_LONG = 150.0  # seconds after which one run has hung
 
 
@@ -33,7 +34,9 @@ def command(seed: int, pool: PoolName | None) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("pool", POOLS)
 def test_chaos(pool: PoolName) -> None:
-    """Nothing is lost, nothing is cleaned up that was not consumed or twice, and nothing is left behind."""
+    """Nothing goes missing, nothing is cleaned up that was not consumed or twice, keys keep their order, and nothing
+    is left behind.
+    """
     first = random.SystemRandom().randrange(1_000_000)
     until = time.monotonic() + BUDGET
     seed = first
@@ -48,11 +51,17 @@ def test_chaos(pool: PoolName) -> None:
 
 
 def test_a_seed_makes_one_plan() -> None:
-    """What the command repeats is the same plan, and the pools are all drawn."""
+    """What the command repeats is the same plan; and everything that there is is drawn."""
     plans = [draw(seed) for seed in range(100)]
     assert plans == [draw(seed) for seed in range(100)]
     assert {plan.pool for plan in plans} == set(POOLS)
     assert {plan.context for plan in plans} == {None, "fork", "forkserver", "spawn"}
+    assert {len(plan.lanes) for plan in plans} == {1, 2, 3}
+    assert {plan.aging is None for plan in plans if len(plan.lanes) > 1} == {True, False}
+    assert {plan.groups for plan in plans} == {0, 1, 5, 50}
+    assert len({plan.lease for plan in plans}) == 4
+    assert {plan.age for plan in plans} == {None, 0.7}
+    assert all(any(verb in plan.without for plan in plans) for verb in ("identity", "extend", "release"))
 
 
 def main() -> int:

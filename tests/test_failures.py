@@ -26,6 +26,7 @@ from queue_consumer import (
     each,
 )
 from queue_consumer import _cleaner as cleaner_module
+from queue_consumer._settling import default_backoff
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, reconcile, until
 from support.lifecycle_handlers import Gate
 
@@ -350,8 +351,8 @@ def test_default_backoff_depends_on_whether_attempts_are_counted() -> None:
     """Without a `backoff`: Exponential with jitter where the queue counts deliveries, else one second. Never hot."""
     counted, _ = consumer_of("threads", ProbeQueue())
     uncounted, _ = consumer_of("threads", ProbeQueue(without=["attempt"]))
-    assert counted._stations.settling._default == Exponential(base=1, max=300)
-    assert uncounted._stations.settling._default == Constant(1)
+    assert default_backoff(counted._lanes[0]) == Exponential(base=1, max=300)
+    assert default_backoff(uncounted._lanes[0]) == Constant(1)
 
 
 @pytest.mark.parametrize("retry", ["retry", "raise"])

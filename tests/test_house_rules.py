@@ -22,11 +22,14 @@ import pytest
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_bells", "_errors", "_lifecycle", "_queues", "_signals"),
-    ("_chunk", "_ledger", "_loops", "_standard_queues", "_supervision"),
-    ("_belt", "_current", "_events", "_port", "policies"),
-    ("_arguments", "_line"),
+    ("_chunk", "_custody", "_ledger", "_loops", "_standard_queues", "_supervision"),
+    ("_current", "_events", "_keys", "_port", "policies"),
+    ("_lanes",),
+    ("_arguments", "_belt"),
+    ("_line",),
     ("_cleaner",),
-    ("_getter", "_settling"),
+    ("_keeper", "_settling"),
+    ("_getter",),
     ("_pools",),  # a package is one place: its own files may import each other
     ("_stations",),
     ("_drain", "_once"),

@@ -22,8 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]
 )
 
-from queue_consumer import CleanupError, Consumer, Drop, MemoryQueue, Message, Queue, UsageError, each, memory
-from queue_consumer.memory import DEDUPLICATION, MemoryMessage
+from queue_consumer import CleanupError, Consumer, Drop, MemoryQueue, Message, Queue, UsageError, each
+from queue_consumer.memory import MemoryMessage, _queue
+from queue_consumer.memory._queue import DEDUPLICATION
 from queue_consumer.testing import ManualClock
 
 # What goes in and what comes out.
@@ -399,6 +400,7 @@ def test_stats_count_places_and_deeds() -> None:
         "cleaned": 1,
         "released": 2,
         "buried": 0,
+        "expired": 0,
     }
     assert repr(queue) == "<MemoryQueue waiting=3 delayed=1 in_flight=1 put=6 got=4 cleaned=1 released=2>"
     assert repr(MemoryQueue()) == "<MemoryQueue empty>"
@@ -660,6 +662,6 @@ def test_every_item_is_in_one_place() -> None:
 
 def test_the_example_of_the_docstring_runs() -> None:
     """What the documentation shows is what happens."""
-    tried = doctest.testmod(memory)
+    tried = doctest.testmod(_queue)
     assert tried.attempted > 0
     assert tried.failed == 0

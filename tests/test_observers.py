@@ -23,6 +23,7 @@ from queue_consumer import (
     ItemsCleaned,
     ItemsLost,
     ItemsReleased,
+    LeasesBehind,
     Leftover,
     MemoryQueue,
     Observer,
@@ -123,6 +124,7 @@ LINES: list[tuple[Event, int, str]] = [
         "release of 1 item (a) failed (attempt 5), it is not tried again: TimeoutError()",
     ),
     (ItemsLost(items=(A,)), logging.WARNING, "the leases of 1 item (a) are lost"),
+    (LeasesBehind(late=1.5), logging.WARNING, "leases are renewed 1.5 s late, so less is fetched"),
     (
         WorkerDied(worker="getter-1", error="OSError()", revive_in=0.1),
         logging.WARNING,

@@ -597,7 +597,7 @@ def test_close_is_called_once_and_last(pool: str, tmp_path: Any) -> None:
     calls_of_stats: list[int] = []
     stats = queue.stats
     queue.stats = lambda: (calls_of_stats.append(queue.closed), stats())[1]  # type: ignore[method-assign,func-returns-value]
-    consumer._line.lane.port.stats = queue.stats
+    consumer._line.lanes[0].port.stats = queue.stats
     consumer.stop()
     gate.open()
     report = consumer.shutdown()

@@ -560,18 +560,18 @@ def test_all_getters_but_one_sleep_while_the_queue_is_empty() -> None:
         for _ in range(4):
             script.answer([])
         script.wait_for(lambda: script.gets == 5 and script.inside == 1)
-        assert len(consumer._line.lane.parked) == 3
+        assert len(consumer._line.lanes[0].parked) == 3
         assert consumer.stats().fetching == "yes"
         gets = 5
         for awake in (2, 3, 4, 4):
             script.answer([f"item for {awake}"])
-            gets += 2 if len(consumer._line.lane.parked) else 1
+            gets += 2 if len(consumer._line.lanes[0].parked) else 1
             script.wait_for(partial(script.is_at, gets, awake))
-            assert len(consumer._line.lane.parked) == 4 - awake
+            assert len(consumer._line.lanes[0].parked) == 4 - awake
         for _ in range(4):
             script.answer([])
         script.wait_for(lambda: script.gets == gets + 1 and script.inside == 1)
-        assert len(consumer._line.lane.parked) == 3
+        assert len(consumer._line.lanes[0].parked) == 3
     report = consumer.shutdown()
     assert report.balanced
     assert report.stats.cleaned == 4
@@ -633,7 +633,7 @@ def test_empty_answers_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> 
         line = consumer._line
         assert len(consumer._ledger._tallies) == tallies
         assert (len(line.belt.idle), len(line.belt.dry), len(line.belt.waiting)) == (2, 0, 0)
-        assert (len(line.lane.parked), len(line.watching)) == (0, 0)
+        assert (len(line.lanes[0].parked), len(line.watching)) == (0, 0)
     assert consumer.shutdown().balanced
 
 

@@ -27,7 +27,7 @@ from .._line import now
 from . import _child
 from ._wire import Handed, Memory, keep_from_forks
 
-BIRTH = struct.Struct("=QQ")  # to the template: which one it is, and its marks; back: which, and its pid, or 0
+BIRTH = struct.Struct("=QQ")  # to the template: which one it is, and its flags; back: which, and its pid, or 0
 
 
 class Process(Protocol):
@@ -78,9 +78,9 @@ class Birth:
             case _:
                 pass
 
-    def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
+    def bear(self, data: int, control: int, memory: int, flags: int) -> Process:
         if self._template is not None:
-            return self._template.bear(data, control, memory, marks)
+            return self._template.bear(data, control, memory, flags)
         context: Any = self._context  # of which the base class is not said to have a Process
         process = context.Process(
             target=_child.main,
@@ -88,7 +88,7 @@ class Birth:
                 Handed(data),
                 Handed(control),
                 Handed(memory),
-                marks,
+                flags,
                 pickle.dumps(self._handler),
                 pickle.dumps(self._initializer),
                 self._receipt,
@@ -182,11 +182,11 @@ class Template:
         self._sock = ours
         keep_from_forks(self)
 
-    def bear(self, data: int, control: int, memory: int, marks: int) -> Process:
+    def bear(self, data: int, control: int, memory: int, flags: int) -> Process:
         with self._lock:
             self._sock.settimeout(10)
             self._births += 1
-            socket.send_fds(self._sock, [BIRTH.pack(self._births, marks)], [data, control, memory])
+            socket.send_fds(self._sock, [BIRTH.pack(self._births, flags)], [data, control, memory])
             birth = pid = 0
             while birth != self._births:  # what it says too late, of an earlier one, is not of this
                 reply = self._sock.recv(BIRTH.size, socket.MSG_WAITALL)
@@ -223,7 +223,7 @@ def template_main(
         message, fds, _, _ = socket.recv_fds(sock, BIRTH.size, 3)
         if not message:
             return
-        birth, marks = BIRTH.unpack(message)
+        birth, flags = BIRTH.unpack(message)
         try:
             pid = os.fork()
         except OSError:  # too many processes, for now
@@ -235,7 +235,7 @@ def template_main(
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 data, control, memory = fds
                 channel = _child.begin(data)
-                opened = Memory.opened(memory, marks)
+                opened = Memory.opened(memory, flags)
                 _child.serve(channel, control, opened, lambda: (handler, initializer), receipt)
                 code = 0
             finally:

@@ -47,10 +47,10 @@ from ._wire import (
 
 
 def main(
-    data: int, control: int, memory: int, marks: int, handler: bytes, initializer: bytes, receipt: Receipt
+    data: int, control: int, memory: int, flags: int, handler: bytes, initializer: bytes, receipt: Receipt
 ) -> None:
     """Entry of a child that multiprocessing has started."""
-    channel, opened = begin(data), Memory.opened(memory, marks)
+    channel, opened = begin(data), Memory.opened(memory, flags)
     serve(channel, control, opened, lambda: (pickle.loads(handler), pickle.loads(initializer)), receipt)
 
 
@@ -103,7 +103,7 @@ class Child:
         self._handler: Callable[[Any], object]
         self._explicit = receipt == "explicit"
         self._runs: deque[Any] = deque()  # as they came
-        self._pending: deque[tuple[int, list[Any], bool, list[int] | None, bool]] = deque()  # the open run's chunks
+        self._pending: deque[tuple[int, list[Any], bool, Origin, bool]] = deque()  # the open run's chunks
         self._held: deque[Chunk] = deque()
         self._reading = threading.Lock()
         self._main = threading.get_ident()
@@ -134,7 +134,7 @@ class Child:
     def _open_run(self) -> None:
         """Unpickle a run of chunks; one that cannot be read whole is sent again item by item."""
         try:
-            first, sizes, body, attempts = self._runs.popleft()
+            first, sizes, body, attempts, lane = self._runs.popleft()
         except IndexError:
             return  # recalled meanwhile
         if isinstance(body, bytes):
@@ -153,10 +153,11 @@ class Child:
             pickled = True
         start = 0
         for index, size in enumerate(sizes):
-            stop = start + size
+            stop, slot = start + size, (first + index) % SLOTS
             tries = None if attempts is None else attempts[start:stop]
+            origin = Origin(lane, tries, self._memory.losses(slot) if self._memory.flags else None)
             last = index == len(sizes) - 1
-            self._pending.append(((first + index) % SLOTS, body[start:stop], pickled, tries, last))
+            self._pending.append((slot, body[start:stop], pickled, origin, last))
             start = stop
 
     def _handle_pending(self) -> None:
@@ -164,12 +165,12 @@ class Child:
         if not self._pending:
             self._open_run()
         try:
-            slot, items, pickled, attempts, last = self._pending.popleft()
+            slot, items, pickled, origin, last = self._pending.popleft()
         except IndexError:
             return  # recalled meanwhile
         self._words[slot] = BEGUN
         if not pickled or self._unpickle(slot, items):
-            self._handle(slot, items, attempts)
+            self._handle(slot, items, origin)
         if last or not self._pending:
             self._send((DONE, peak_memory()))
 
@@ -186,8 +187,9 @@ class Child:
                 return False
         return True
 
-    def _handle(self, slot: int, items: list[Any], attempts: list[int] | None) -> None:
-        chunk = Chunk(items, Origin(items, attempts))
+    def _handle(self, slot: int, items: list[Any], origin: Origin) -> None:
+        chunk = Chunk(items, origin)
+        origin.items = items
         chunk.halted = self._halted
         decided: dict[int, Fate] = {}
         feed: Iterator[Any] | Feed[Any]
@@ -320,16 +322,22 @@ class Marked(Receipts[Any]):
 class Origin:
     """The lane of a chunk, as far as a child knows it."""
 
-    name = ""
+    __slots__ = ("_attempts", "_losses", "items", "name")
 
-    def __init__(self, items: list[Any], attempts: list[int] | None) -> None:
-        self._items = items
+    def __init__(self, name: str, attempts: list[int] | None, losses: memoryview | None) -> None:
+        self.name = name
+        self.items: list[Any] = []
         self._attempts = attempts
+        self._losses = losses
 
     def attempt_of(self, item: Any) -> int | None:
-        if self._attempts is None:
-            return None
-        return next(n for own, n in zip(self._items, self._attempts, strict=True) if own is item)
+        return None if self._attempts is None else self._attempts[self._position(item)]
+
+    def lost(self, item: Any) -> bool:
+        return self._losses is not None and bool(self._losses[self._position(item)])
+
+    def _position(self, item: Any) -> int:
+        return next(index for index, own in enumerate(self.items) if own is item)
 
 
 def peak_memory() -> int:

@@ -49,7 +49,8 @@ class Terms(NamedTuple):
 
     birth: Birth
     children: int
-    marks: int  # bytes for the receipts of a chunk; 0 unless they are explicit
+    marks: bool  # receipts are explicit
+    flags: int  # items of a chunk of which there is more to say than its word does
     policy: Supervision
 
 
@@ -69,7 +70,7 @@ class Child:
         self._chunk_bytes = 1.0  # of late
         self._turned = now()  # when the child was last known to turn to something new
         self._tells = -1
-        self._memory = wire.Memory(terms.marks)
+        self._memory = wire.Memory(terms.flags)
         try:
             ours, theirs = socket.socketpair()
             hears, self._tells = os.pipe()
@@ -80,6 +81,8 @@ class Child:
         self._channel = wire.Channel(ours)
         self._telling = threading.Lock()  # what was told must not go to whoever has that descriptor next
         self._recalled = False
+        self._losses = 0  # so many leases were lost when last looked at
+        self._look_at = 0.0
         self._ended = False
         self._peak = 0
         self._sent = 0  # items, but for those that it gave back
@@ -87,7 +90,7 @@ class Child:
         self.lost = False  # it was found dead by somebody who looked
         wire.keep_from_forks(self)
         try:
-            self._process: Process = terms.birth.bear(theirs.fileno(), hears, self._memory.fd, terms.marks)
+            self._process: Process = terms.birth.bear(theirs.fileno(), hears, self._memory.fd, terms.flags)
         except BaseException as error:
             self.let_go()
             self._memory.close()
@@ -136,11 +139,14 @@ class Child:
                     if self.lost:
                         raise EOFError
                     return
+                if not handler.settling.admit(chunk, handler.tally):
+                    continue
                 self._send_run([chunk])
             if self._hungry() and not self._worn():
                 self._send_run([])
             messages = self._channel.pump(TICK)
             self._hear(messages)
+            self._pass_losses_on()
             if not messages and self.gone():
                 self._hear(self._channel.receive())  # its last words, said after we had listened
                 raise EOFError  # though somebody that it started holds on to its end of the channel
@@ -200,6 +206,7 @@ class Child:
         """True if the child should have its next run already while it is busy with this one."""
         return (
             len(self.hand) <= MOST
+            and self._handler.line.belt.sorter is None  # or it would hold what is not its turn
             and self._chunk_took * len(self.hand) < RUN_TIME
             and bool(self._handler.line.belt.waiting)
             and not self._channel.unsent
@@ -209,12 +216,14 @@ class Child:
     def _send_run(self, run: list[Parcel]) -> None:
         """Take more chunks to go with these, no more than our share of what waits, and send them."""
         belt = self._handler.line.belt
-        most = self._most(len(belt.waiting) // self._terms.children + 1)
+        most = 1 if belt.sorter is not None else self._most(len(belt.waiting) // self._terms.children + 1)
         while len(run) < most:
             try:
-                run.append(belt.waiting.popleft())
+                parcel = belt.waiting.popleft()
             except IndexError:
                 break
+            if not self._handler.line.leased or self._handler.settling.admit(parcel, self._handler.tally):
+                run.append(parcel)
         if belt.dry:
             belt.let_in()
         if not run:
@@ -238,8 +247,9 @@ class Child:
         first, belt = slot, line.belt
         sizes = belt.sizes_of(run)
         attempts: list[int] | None = None
-        if line.lane.port.attempt is not None:
-            attempts = [handler.settling.attempt_of(item) for item in belt.items_of(run, False)]
+        lane = belt.chunk_of(run[0]).lane if run else line.lanes[0]  # several only where a run is of one chunk
+        if lane.port.attempt is not None:
+            attempts = [handler.settling.attempt_of(item, lane) for item in belt.items_of(run, False)]
         self._memory.clear(first, len(run))
         try:
             self._packing.pop()
@@ -256,7 +266,7 @@ class Child:
                 line.observers.tell(ChunkStarted(worker=handler.name, items=tuple(chunk.items), on_belt=on_belt))
         self._slot = slot
         self._sent += sum(sizes)
-        self._channel.send_bytes(marshal.dumps((first, sizes, body, attempts)))
+        self._channel.send_bytes(marshal.dumps((first, sizes, body, attempts, lane.name)))
 
     def _most(self, share: int) -> int:
         """Chunks of a run: as many as take a few milliseconds and a few pages, and no more than our share."""
@@ -329,7 +339,9 @@ class Child:
         words, hand, belt = self._memory.words, self.hand, self._handler.line.belt
         settled, turned = 0, self._turned
         tally, cleaner = self._handler.tally, self._handler.settling.cleaner
-        quick = not (self._terms.marks or self._handler.line.observed) and cleaner.line.lane.port.cleanup is not None
+        line = cleaner.line
+        done = cleaner.done[line.lanes[0]]
+        quick = not self._terms.marks and line.simple and line.lanes[0].port.cleanup is not None
         one = wire.ALL | 1 if quick and belt.size == 1 else -1  # the word of a chunk of one that was simply handled
         for number in list(hand):
             word = words[number]
@@ -342,13 +354,13 @@ class Child:
             settled += 1
             if word == one and type(parcel) is not Chunk:
                 tally.freed += 1
-                cleaner.done.append(parcel)
+                done.append(parcel)
                 continue
             chunk = belt.chunk_of(parcel)
             count = len(chunk.items)
             if quick and word & wire.TAKEN == count:
                 tally.freed += count
-                cleaner.done.extend(chunk.items)
+                done.extend(chunk.items)
             else:
                 self._read(chunk, word)
                 self._settle(chunk, Ending("returned"))
@@ -430,6 +442,21 @@ class Child:
                 continue
             chunks.append(self._handler.line.belt.chunk_of(parcel))
         return chunks
+
+    def _pass_losses_on(self) -> None:
+        """Let the child's handler see which of its items have lost their lease."""
+        line = self._handler.line
+        if not line.leased:
+            return
+        losses = sum(lane.custody.losses for lane in line.lanes if lane.custody is not None)
+        time = now()
+        if losses == self._losses and time < self._look_at:
+            return
+        self._losses, self._look_at = losses, time + LOOK
+        for slot, parcel in list(self.hand.items()):
+            chunk = line.belt.chunk_of(parcel)
+            for index, item in enumerate(chunk.items):
+                self._memory.losses(slot)[index] = chunk.lane.lost(item)
 
     def holds(self) -> list[list[Any]]:
         parcels = list(self.hand.values()) + [parcel for run in list(self._packing) for parcel in list(run)]

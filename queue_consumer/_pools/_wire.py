@@ -75,14 +75,15 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 class Memory:
-    """The shared words, and for explicit receipts a byte for every item.
+    """The shared words; and where they are asked for two bytes for every item: what an explicit receipt says of it,
+    written by the child, and whether its lease is lost, written by the parent.
 
-    Made by the parent, opened by the child.
+    Made by the parent, opened by the child. `flags`: items of a chunk that have these bytes.
     """
 
-    def __init__(self, marks: int) -> None:
-        self._size = SLOTS * 8 + SLOTS * marks
-        self._marks = marks
+    def __init__(self, flags: int) -> None:
+        self._size = SLOTS * (8 + 2 * flags)
+        self.flags = flags
         if hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("queue_consumer")
         else:
@@ -92,9 +93,9 @@ class Memory:
         self._open()
 
     @classmethod
-    def opened(cls, fd: int, marks: int) -> Memory:
+    def opened(cls, fd: int, flags: int) -> Memory:
         memory = cls.__new__(cls)
-        memory._fd, memory._marks, memory._size = fd, marks, SLOTS * 8 + SLOTS * marks
+        memory._fd, memory.flags, memory._size = fd, flags, SLOTS * (8 + 2 * flags)
         memory._open()
         return memory
 
@@ -108,15 +109,19 @@ class Memory:
         return self._fd
 
     def marks(self, slot: int) -> memoryview:
-        start = SLOTS * 8 + slot * self._marks
-        return self._view[start : start + self._marks]
+        start = SLOTS * 8 + 2 * slot * self.flags
+        return self._view[start : start + self.flags]
+
+    def losses(self, slot: int) -> memoryview:
+        start = SLOTS * 8 + (2 * slot + 1) * self.flags
+        return self._view[start : start + self.flags]
 
     def clear(self, first: int, count: int) -> None:
         """For the parent, before it gives these slots to other chunks."""
         for slot in range(first, first + count):
             self.words[slot % SLOTS] = 0
-            if self._marks:
-                self.marks(slot % SLOTS)[:] = bytes(self._marks)
+            if self.flags:
+                self.marks(slot % SLOTS)[:] = self.losses(slot % SLOTS)[:] = bytes(self.flags)
 
     def close(self) -> None:
         self.words.release()

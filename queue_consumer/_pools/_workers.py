@@ -55,7 +55,7 @@ class Handler(Worker):
             if chunk is not None:
                 return chunk
             if self.wanted():
-                self.bell.wait(60)
+                self.bell.wait(belt.patience())
             belt.get_up(self.bell)
             try:
                 return belt.next()

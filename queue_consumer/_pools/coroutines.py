@@ -31,8 +31,13 @@ class TaskBell:
         except RuntimeError:
             pass  # the loop is closed, so nobody sleeps there any more
 
-    async def wait(self) -> None:
-        await self._event.wait()
+    async def wait(self, timeout: float) -> None:
+        """Sleep until rung, `timeout` seconds at most."""
+        alarm = self._loop.call_later(timeout, self._event.set)
+        try:
+            await self._event.wait()
+        finally:
+            alarm.cancel()
         self._event.clear()
 
 
@@ -57,7 +62,11 @@ class TaskHandler(Handler):
         self._call: asyncio.Task[Ending] | None = None
         self._forced = ""
         # What waits for a coroutine must not do so on the loop that this is to run on.
-        self._waits = line.lane.port.attempt is not None and is_async(line.lane.port.queue.attempt)
+        self._waits = any(
+            verb is not None and is_async(getattr(lane.port.queue, name))
+            for lane in line.lanes
+            for name, verb in (("attempt", lane.port.attempt), ("ordering_key", lane.port.ordering_key))
+        )
         self.bell = TaskBell(loop.loop)  # type: ignore[assignment]
 
     def start(self) -> None:
@@ -90,7 +99,7 @@ class TaskHandler(Handler):
                 return chunk
             try:
                 if self.wanted():
-                    await self.bell.wait()  # type: ignore[misc]
+                    await self.bell.wait(belt.patience())  # type: ignore[misc]
             finally:  # also if it is cancelled, or it would be rung in a living one's stead
                 belt.get_up(self.bell)
             try:
@@ -100,6 +109,8 @@ class TaskHandler(Handler):
         return None
 
     async def _handle(self, chunk: Chunk) -> None:
+        if not self.settling.admit(chunk, self.tally):
+            return
         began = now()
         self.held.append(chunk)
         if self.line.belt.dry:
@@ -124,8 +135,8 @@ class TaskHandler(Handler):
         except IndexError:
             return  # somebody else has accounted for it
         chunk.halted = chunk.halted or chunk.taken < len(chunk.items)  # the iterator dies with its call
-        if ending is RETURNED and chunk.taken == len(chunk.items) and not self._explicit and not self.line.observed:
-            self.settling.clean(chunk.items, self.tally)  # as nearly always: no verdict needed
+        if ending is RETURNED and chunk.taken == len(chunk.items) and not self._explicit and self.line.simple:
+            self.settling.clean(chunk.items, chunk.lane, self.tally)  # as nearly always: no verdict needed
             return
         took = now() - began
         if self._waits:

@@ -148,8 +148,9 @@ class ProcessPool(Pool):
         self.line = line
         self.settling = settling
         self.birth = Birth(options.mp_context, options.handler, options.initializer, options.receipt)
-        marks = options.size if options.receipt == "explicit" else 0
-        self.terms = Terms(self.birth, options.handlers, marks, policy)
+        explicit = options.receipt == "explicit"
+        flags = options.size if explicit or line.leased else 0
+        self.terms = Terms(self.birth, options.handlers, explicit, flags, policy)
 
     def start(self) -> None:
         """Returns when every child is ready.

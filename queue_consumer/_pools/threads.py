@@ -43,10 +43,10 @@ class ThreadHandler(Handler):
             self._context.copy().run(self._initializer)
         line, belt = self.line, self.line.belt
         next_parcel, waiting, dry = belt.waiting.popleft, belt.waiting, belt.dry
-        tally, cleaner, lane = self.tally, self.settling.cleaner, line.lane
-        hold, let_go, done = self.held.append, self.held.pop, cleaner.done.append
+        tally, cleaner, lane = self.tally, self.settling.cleaner, line.lanes[0]
+        hold, let_go, done = self.held.append, self.held.pop, cleaner.done[lane].append
         handler, new_context = self._handler, self._context.copy
-        plain = not self._explicit and not line.observed
+        plain = not self._explicit and line.simple
         call = self._call if plain else self._watched_call
         bare = plain and belt.size == 1 and lane.port.cleanup is not None
         chunk = Chunk([], lane)  # used again and again, unless a handler might still hold its iterator
@@ -101,19 +101,21 @@ class ThreadHandler(Handler):
         except BaseException as error:
             self._settle(chunk, raised(error, {}))
             return
-        if result is None and chunk.taken == count and self.line.lane.port.cleanup is not None:
+        if result is None and chunk.taken == count and chunk.lane.port.cleanup is not None:
             # Everything is consumed, as nearly always: no verdict needed.
             try:
                 self.held.pop()
             except IndexError:
                 return  # somebody else has accounted for it
             self.tally.freed += count
-            self.settling.cleaner.clean(items)
+            self.settling.cleaner.clean(items, chunk.lane)
         else:
             self._settle(chunk, returned(result, items, {}))
 
     def _watched_call(self, chunk: Chunk) -> None:
-        """A call with explicit receipts, or with somebody listening."""
+        """A call with explicit receipts, with somebody listening, or of what has a lease, a lane or a key."""
+        if not self.settling.admit(chunk, self.tally):
+            return
         began = now()
         self.held.append(chunk)
         if self.line.observed:

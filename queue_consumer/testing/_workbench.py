@@ -20,12 +20,17 @@ VERBS: Mapping[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "release": (([], 0), {}),
     "attempt": ((None,), {}),
     "identity": ((None,), {}),
+    "extend": (([], 1.0), {}),
+    "ordering_key": ((None,), {}),
     "put": (("",), {"delay": 0, "group": None, "deduplication_id": None, "attributes": None}),
     "put_many": (([],), {}),
     "stats": ((), {}),
     "close": ((), {}),
 }
 """Each verb with the arguments that it must take, to be found."""
+
+FIGURES = ("cleanup_limit", "lease")
+"""What a queue says of itself beside its verbs."""
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -55,6 +60,7 @@ class Workbench:
     soon: float = 2
     delay: float = 1
     picklable: bool = False
+    holds_keys: bool = False
 
     def make_queue(self) -> Any:
         """A new, empty queue."""
@@ -70,6 +76,11 @@ class Workbench:
             raise NotImplementedError("fill() must be overridden for a queue without put()")
         for body in bodies:
             self.call(put, body)
+
+    def fill_group(self, queue: Any, bodies: Sequence[str], group: str) -> None:
+        """Put these bodies into the queue, into one group. By default by its `put`."""
+        for body in bodies:
+            self.call(queue.put, body, group=group)
 
     def body_of(self, item: Any) -> Any:
         """What was put in, of an item that came out. By default its `body`, if it has one, or the item."""
@@ -101,7 +112,7 @@ class Workbench:
             return {*self.verbs, "get"}
         with self.queue() as queue:
             found = {verb for verb in VERBS if callable(getattr(queue, verb, None))}
-            return found | ({"cleanup_limit"} if getattr(queue, "cleanup_limit", None) is not None else set())
+            return found | {figure for figure in FIGURES if getattr(queue, figure, None) is not None}
 
     def call(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a verb, which may be a coroutine function."""
@@ -132,6 +143,35 @@ class Workbench:
         if getting.error is not None:
             raise getting.error
         return getting.result
+
+    def finish(self, queue: Any, items: Sequence[Any]) -> None:
+        """These are done with, as far as that means anything to the queue."""
+        if items and "cleanup" in self.verbs_found():
+            self.call(queue.cleanup, items)
+
+    def drain_and_finish(self, queue: Any, count: int) -> list[Any]:
+        """Get so many items, and be done with each bulk before the next."""
+        items: list[Any] = []
+        until = time.monotonic() + self.patience
+        while len(items) < count and time.monotonic() < until:
+            bulk = listed_or_empty(lambda: self.get(queue))
+            self.finish(queue, bulk)
+            items += bulk
+        assert len(items) >= count, (
+            f"get() should give {count} items, each when those before it are done with, "
+            f"and has given {len(items)} within {self.patience:g} s"
+        )
+        return items
+
+    def get_one(self, queue: Any) -> list[Any]:
+        """The items of one `get` that gives any, and if it can be asked for that, just one."""
+        until = time.monotonic() + self.patience
+        limit = {"limit": 1} if takes_limit(queue.get) else {}
+        while time.monotonic() < until:
+            items = listed_or_empty(lambda: self.call(queue.get, **limit))
+            if items:
+                return items
+        raise AssertionError(f"get() has given nothing within {self.patience:g} s")
 
     def expect_nothing(self, queue: Any, but: str) -> None:
         """Fail with the sentence `but` if there is something to be got."""

@@ -12,12 +12,13 @@ from typing import Any
 
 from queue_consumer import CleanupError, Consumer
 
-from ._workbench import VERBS, Workbench, at_once, listed, listed_or_empty, names, needs, same, takes_limit
+from ._custody import CustodyClauses
+from ._workbench import FIGURES, VERBS, at_once, listed, listed_or_empty, names, needs, same, takes_limit
 
 __all__ = ["QueueContract"]
 
 
-class QueueContract(Workbench):
+class QueueContract(CustodyClauses):
     """The tests that a queue passes if it works with a `Consumer`: subclass it, and say how to make yours.
 
         class TestMyQueue(QueueContract):
@@ -31,26 +32,29 @@ class QueueContract(Workbench):
     if `verbs` says which it has, only those are tested, and must be there; otherwise they are looked for, and
     tests of missing ones are skipped.
 
-    Every test makes a queue of its own, which has to be empty. Let its `get` wait as shortly as it can.
+    Every test makes a queue of its own, which has to be empty. Let its `get` wait as shortly as it can, and its
+    leases be as short as they can: some tests take four of them.
 
     Attributes:
-        verbs: the verbs that the queue has, beside `get`: some of "interrupt", "cleanup", "release",
-        "attempt",
-            "identity", "cleanup_limit", "put", "put_many", "stats", "close". None: those that are found.
+        verbs: the verbs that the queue has, beside `get`: some of "interrupt", "cleanup", "release", "attempt",
+            "identity", "extend", "lease", "ordering_key", "cleanup_limit", "put", "put_many", "stats", "close".
+            None: those that are found.
         patience: seconds within which something put in must come out, and an empty `get` must return.
         soon: seconds within which an interrupted `get` must return.
         delay: seconds that delayed items are delayed by: so many that they cannot pass by accident.
         picklable: items can be sent to another process.
+        holds_keys: while an item of a key is out, or waits for its delay, the queue gives no other of that key,
+            and what is released goes back to its place: as FIFO queues do.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # What is not there to be tested is left out, not skipped: a skip looks like something to do.
         if cls.verbs is not None:
-            unknown = set(cls.verbs) - {*VERBS, "cleanup_limit"}
+            unknown = set(cls.verbs) - {*VERBS, *FIGURES}
             if unknown:
                 raise ValueError(f"{cls.__name__}: verbs names {', '.join(sorted(unknown))}, of which nothing is known")
-        for name, test in list(vars(QueueContract).items()):
+        for name, test in [*vars(CustodyClauses).items(), *vars(QueueContract).items()]:
             wanted: tuple[str, ...] = getattr(test, "needs", ())
             if cls.verbs is not None and not {*cls.verbs, "get"}.issuperset(wanted):
                 setattr(cls, name, None)
@@ -60,6 +64,9 @@ class QueueContract(Workbench):
             cls.test_cleanup_that_fails_says_for_which = None  # type: ignore[assignment]
         if not cls.picklable:
             cls.test_items_survive_pickling = None  # type: ignore[assignment]
+        if not cls.holds_keys:
+            cls.test_a_key_is_held_back_while_an_item_of_it_is_out = None  # type: ignore[assignment]
+            cls.test_release_keeps_the_place_in_its_key = None  # type: ignore[assignment]
 
     # The shape of it.
 
@@ -67,7 +74,7 @@ class QueueContract(Workbench):
         """A verb is found if it can be called with its arguments; one that is not found helps nobody."""
         with self.queue() as queue:
             for verb in self.verbs or ():
-                found = hasattr(queue, verb) if verb == "cleanup_limit" else callable(getattr(queue, verb, None))
+                found = hasattr(queue, verb) if verb in FIGURES else callable(getattr(queue, verb, None))
                 assert found, f"the queue has no {verb}, which verbs says it has"
             for verb, (args, kwargs) in VERBS.items():
                 function = getattr(queue, verb, None)

@@ -10,14 +10,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from queue_consumer import CleanupError, MemoryQueue, Report, Stats, UsageError
+from queue_consumer import CleanupError, LeaseLost, MemoryQueue, Report, Stats
 from queue_consumer.memory import MemoryMessage
+
+from ._books import Books
+from .order import Handling, check_order
 
 __all__ = ["CHAOS", "FaultyQueue", "InjectedFault"]
 
 END = "the end of the script"
 NO_SCRIPT: Iterator[str | None] = iter(())
-Verb: TypeAlias = Literal["get", "cleanup", "release", "attempt", "identity", "close"]
+Verb: TypeAlias = Literal["get", "cleanup", "release", "extend", "attempt", "identity", "ordering_key", "close"]
 
 FAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -44,8 +47,15 @@ FAULTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "slow": "takes a while",
         },
         "release": {"raise": "raises, and takes nothing back", "slow": "takes a while"},
+        "extend": {
+            "raise": "raises, and extends nothing",
+            "lost": "finds that one item is lost: its lease has ended, and it will be given again",
+            "partly": "finds that every other item is lost, and extends the rest",
+            "slow": "takes a while",
+        },
         "attempt": {"raise": "raises"},
         "identity": {"raise": "raises"},
+        "ordering_key": {"raise": "raises"},
         "close": {"raise": "raises"},
     }
 )
@@ -67,9 +77,11 @@ CHAOS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         },
         "cleanup": {"raise": 0.05, "partly": 0.05, "unheard": 0.02, "slow": 0.02},
         "release": {"raise": 0.02, "slow": 0.02},
+        "extend": {"raise": 0.05, "lost": 0.05, "partly": 0.02, "slow": 0.02},
     }
 )
-"""What goes wrong when only a seed is given, and how often. Nothing in it hangs or lasts for ever."""
+"""What goes wrong when only a seed is given, and how often. Nothing in it hangs or lasts for ever, nor makes it
+impossible to keep an order, as it is where a key cannot be told."""
 
 
 class InjectedFault(Exception):
@@ -99,12 +111,17 @@ class FaultyQueue:
         stubborn: is asked of each item; where it is true, `cleanup` always fails for the item.
         slow: how many seconds a slow call takes.
         without: names of verbs that this queue is not to have.
-        bulk, wait, max_attempts, clock: as for `MemoryQueue`, if one has to be made.
+        group: the group that each of `items` is put into; None for none.
+        bulk, wait, max_attempts, lease, ordered, clock: as for `MemoryQueue`, if one has to be made.
 
     Attributes:
         queue: the `MemoryQueue` in it.
         injected: how often each fault has happened, by (verb, fault).
+        lease, extend, ordering_key: None where the `MemoryQueue` has none.
     """
+
+    extend: Callable[[Sequence[Any], float], None] | None
+    ordering_key: Callable[[Any], Any] | None
 
     def __init__(
         self,
@@ -116,13 +133,14 @@ class FaultyQueue:
         stubborn: Callable[[Any], object] | None = None,
         slow: float = 0.02,
         without: Iterable[str] = (),
+        group: Callable[[Any], str | None] | None = None,
         **options: Any,
     ) -> None:
         if isinstance(items, MemoryQueue):
             self.queue: MemoryQueue[Any] = items
         else:
             self.queue = MemoryQueue(**options)
-            self.queue.put_many([{"body": item} for item in items])
+            self.queue.put_many([{"body": item, "group": group(item) if group is not None else None} for item in items])
         if chances is None:
             chances = {} if seed is None else CHAOS
         self.seed = seed
@@ -138,13 +156,12 @@ class FaultyQueue:
         self._interrupts = threading.Condition()
         self._interrupted = 0
         self._woken = threading.Event()
-        # The books. Deliveries by id() of their objects, which are kept, so that no id() comes again.
-        self._given: dict[int, Any] = {}
-        self._confirmed: dict[int, str] = {}  # what the consumer was told: "cleaned" or "released"
-        self._gone: set[Any] = set()  # messages that are truly cleaned up
+        self._books = Books(self.queue)
         self._doubled: set[Any] = set()  # messages that were delivered once more
-        self._findings: list[str] = []
         self._closed = 0
+        self.lease = self.queue.lease
+        self.extend = self._extend if self.queue.extend is not None else None
+        self.ordering_key = self._ordering_key if self.queue.ordering_key is not None else None
         for verb in without:
             setattr(self, verb, None)
 
@@ -155,7 +172,7 @@ class FaultyQueue:
 
     def get(self, limit: int | None = None) -> Any:
         if self._closed:
-            self._find("get() was called after close()")
+            self._books.find("get() was called after close()")
         match self._draw("get"):
             case "raise":
                 raise InjectedFault("get")
@@ -203,7 +220,7 @@ class FaultyQueue:
 
     def cleanup(self, items: Sequence[Any]) -> None:
         items = list(items)
-        self._inspect("cleanup", items)
+        self._books.inspect("cleanup", items)
         fault = self._draw("cleanup")
         if fault == "raise":
             raise InjectedFault("cleanup")
@@ -213,21 +230,16 @@ class FaultyQueue:
         if fault == "partly":
             failed += [item for item in items[::2] if not among(item, failed)]
         done = [item for item in items if not among(item, failed)]
-        with self._lock:
-            fresh = [item for item in done if item.id not in self._gone]
-            self._gone.update(item.id for item in fresh)
-        # What is gone is forgiven, as brokers do: the consumer may not have heard of it.
-        self._clean(fresh)
+        failed += self._clean(done)
         if fault == "unheard":
             raise InjectedFault("cleanup: all were cleaned up, and nobody heard of it")
-        with self._lock:
-            self._confirmed.update((id(item), "cleaned") for item in done)
+        self._books.confirm([item for item in done if not among(item, failed)], "cleaned")
         if failed:
-            raise CleanupError(failed, "as injected")
+            raise CleanupError(failed, "as injected, or since they are not held")
 
     def release(self, items: Sequence[Any], delay: float = 0) -> None:
         items = list(items)
-        self._inspect("release", items)
+        self._books.inspect("release", items)
         match self._draw("release"):
             case "raise":
                 raise InjectedFault("release")
@@ -236,8 +248,30 @@ class FaultyQueue:
             case _:
                 pass
         self.queue.release(items, delay)
-        with self._lock:
-            self._confirmed.update((id(item), "released") for item in items)
+        self._books.confirm(items, "released")
+
+    def _extend(self, items: Sequence[Any], seconds: float) -> None:
+        items = list(items)
+        self._books.begin_extend(items)
+        try:
+            match self._draw("extend"):
+                case "raise":
+                    raise InjectedFault("extend")
+                case "lost":
+                    self.queue.expire(self._random["extend"].sample(items, min(1, len(items))))
+                case "partly":
+                    self.queue.expire(items[::2])
+                case "slow":
+                    self._pause(self._slow)
+                case _:
+                    pass
+            assert self.queue.extend is not None
+            self.queue.extend(items, seconds)
+        except LeaseLost as error:
+            self._books.tell_lost(error.items)
+            raise
+        finally:
+            self._books.end_extend(items)
 
     def attempt(self, item: Any) -> int:
         if self._draw("attempt") == "raise":
@@ -249,13 +283,19 @@ class FaultyQueue:
             raise InjectedFault("identity")
         return self.queue.identity(item)
 
+    def _ordering_key(self, item: Any) -> Any:
+        if self._draw("ordering_key") == "raise":
+            raise InjectedFault("ordering_key")
+        assert self.queue.ordering_key is not None
+        return self.queue.ordering_key(item)
+
     def stats(self) -> dict[str, int]:
         return self.queue.stats()
 
     def close(self) -> None:
         self._closed += 1
         if self._closed > 1:
-            self._find("close() was called more than once")
+            self._books.find("close() was called more than once")
         if self._draw("close") == "raise":
             raise InjectedFault("close")
         self.queue.close()
@@ -265,73 +305,60 @@ class FaultyQueue:
     @property
     def delivered(self) -> int:
         """How many items `get` gave, those that came again included."""
-        return len(self._given)
+        return len(self._books.given)
 
     @property
     def cleaned(self) -> set[Any]:
         """The ids of the messages that are truly cleaned up."""
-        with self._lock:
-            return set(self._gone)
+        with self._books.lock:
+            return set(self._books.gone)
 
-    def reconcile(self, report: Report | Stats, handled: Iterable[Any] | None = None) -> None:
+    def reconcile(self, report: Report | Stats, handled: Iterable[Any] | None = None, *, let_go: int = 0) -> None:
         """Compare what a consumer says with what truly happened, after it has stopped.
 
+        Every object that `get` gave was received. Of those that came again while an older delivery of the same
+        message was still with the consumer, the older one is lost, and so is what `extend` said so of; lost ones are
+        neither cleaned up nor released. What was done with already is cleaned up when it comes again.
+
         Args:
-            report: what the only consumer of this queue says. handled: what the handlers wrote down: a
-            message, or its `id`, each time that one was done with (or
+            report: what the only consumer of this queue says.
+            handled: what the handlers wrote down: a message, or its `id`, each time that one was done with (or
                 dropped), in whatever process. Then it is also checked that nothing was cleaned up that they
                 had not done, and that nothing was handled more often than it was delivered.
+            let_go: how many items at most the consumer gave up of its own accord, since their leases were too old:
+                it calls them lost, and the queue does not know.
 
         Raises:
             AssertionError: they differ; each difference is a sentence.
         """
-        stats = report.stats if isinstance(report, Report) else report
-        with self._lock:
-            findings = list(self._findings)
-            deliveries = Counter(item.id for item in self._given.values())
-            confirmed = Counter(self._confirmed.values())
-        twice = self.injected["get", "duplicate"]
-        if not stats.balanced:
-            findings.append(f"the ledger does not balance: {stats}")
-        if stats.received != len(self._given):
-            findings.append(f"the ledger says that {stats.received} were received, and get() gave {len(self._given)}")
-        for name, ours, theirs in (
-            ("cleaned up (or dropped)", confirmed["cleaned"], stats.cleaned + stats.dropped),
-            ("released", confirmed["released"], stats.released),
-        ):
-            # Of a message that came twice only one delivery may have been cleaned up, for both.
-            if not ours <= theirs <= ours + twice:
-                findings.append(f"the ledger says that {theirs} were {name}, and the queue was asked for {ours}")
-        findings += self._lost(stats)
-        if handled is not None:
-            findings += self._false_receipts(deliveries, handled)
+        takes_back = callable(getattr(self, "release", None))
+        findings = self._books.compare(report, handled, let_go=let_go, takes_back=takes_back)
         if findings:
             raise AssertionError("\n".join([f"{self!r} does not reconcile:", *findings]))
 
-    def _lost(self, stats: Stats) -> Iterator[str]:
-        """Everything that was put is cleaned up, or in the queue, or held because the consumer says so."""
-        now = self.queue.stats()
-        missing = now["put"] - now["cleaned"] - now["buried"] - now["waiting"] - now["delayed"] - now["in_flight"]
-        if missing:
-            yield f"{missing} messages are neither cleaned up nor in the queue"
-        excused = stats.left + stats.tombstoned + stats.lost + stats.abandoned + stats.in_flight
-        excused += self.injected["get", "duplicate"]
-        if now["in_flight"] > excused:
-            yield (
-                f"the queue still waits for the fate of {now['in_flight']} items, "
-                f"and the ledger says that it should be {excused} at most"
-            )
+    def check_order(self, handled: Iterable[Iterable[Any]], *, buried: Iterable[Any] = ()) -> None:
+        """See whether the handlers kept the order of each group, in which `get` first gave its messages.
 
-    def _false_receipts(self, deliveries: Counter[Any], handled: Iterable[Any]) -> Iterator[str]:
-        done = Counter(one.id if isinstance(one, MemoryMessage) else one for one in handled)
-        false = sorted(map(str, self._gone - done.keys()))
-        if false:
-            yield f"{len(false)} were cleaned up, and no handler had done them: {', '.join(false[:10])}"
-        often = [
-            f"{key} ({done[key]} times, delivered {deliveries[key]})" for key in done if done[key] > deliveries[key]
-        ]
-        if often:
-            yield f"{len(often)} were handled more often than they were delivered: {', '.join(often[:10])}"
+        Of each group one is handled at a time; and none before all that were given before it have been done once.
+
+        Args:
+            handled: what the handlers wrote down: `Handling`s, or tuples of the same: a message or its `id`, when
+                it was begun and when it was over, and if it failed, False.
+            buried: messages, or their ids, that the consumer gave up: those behind them need not wait for them. Those
+                in the dead letters of the queue are known.
+
+        Raises:
+            AssertionError: they did not; each case is a sentence.
+        """
+        dead = [] if isinstance(self.queue.dead_letters, MemoryQueue) else self.queue.dead_letters
+        grouped = self._books.lines()
+        known = {id for line in grouped.values() for id in line}
+        times = [Handling(id_of(one), *rest) for one, *rest in handled]
+        check_order(
+            [handling for handling in times if handling.id in known],
+            grouped,
+            buried={id_of(one) for one in (*buried, *dead)},
+        )
 
     # How it is done.
 
@@ -361,29 +388,21 @@ class FaultyQueue:
         return None
 
     def _take(self, limit: int | None) -> list[Any]:
-        return self._note(self.queue.get(limit))
+        return self._books.give(self.queue.get(limit))
 
     def _take_more(self) -> list[Any]:
-        return [] if self.queue.empty() else self._note(self.queue.get())
-
-    def _note(self, items: list[Any]) -> list[Any]:
-        with self._lock:
-            for item in items:
-                if not isinstance(item, MemoryMessage):
-                    raise UsageError(f"a FaultyQueue needs messages, that were put into its queue; got {item!r}")
-                self._given[id(item)] = item
-        return items
+        return [] if self.queue.empty() else self._books.give(self.queue.get())
 
     def _breaking(self, items: list[Any]) -> Iterator[Any]:
         yield from items
         raise InjectedFault("get: the iterable broke")
 
     def _repeat(self) -> None:
-        with self._lock:
+        with self._books.lock:
             held = [
                 item
-                for key, item in self._given.items()
-                if key not in self._confirmed and item.id not in self._gone | self._doubled
+                for key, item in self._books.given.items()
+                if key not in self._books.confirmed and item.id not in self._books.gone | self._doubled
             ]
             chosen = self._random["get"].choice(held) if held else None
             if chosen is not None:
@@ -394,9 +413,19 @@ class FaultyQueue:
             except Exception:
                 pass  # it ended in this very moment
 
-    def _clean(self, items: list[Any]) -> None:
-        if items:
-            self.queue.cleanup(items)
+    def _clean(self, items: list[Any]) -> list[Any]:
+        """Clean up for good; those that cannot be, since they are not held."""
+        with self._books.lock:
+            # What is gone is forgiven, as brokers do: the consumer may not have heard of it.
+            fresh = [item for item in items if item.id not in self._books.gone]
+            refused: list[Any] = []
+            try:
+                if fresh:
+                    self.queue.cleanup(fresh)
+            except CleanupError as error:
+                refused = error.failed
+            self._books.gone.update(item.id for item in fresh if not among(item, refused))
+        return refused
 
     def _pause(self, seconds: float | None) -> None:
         """Wait so long, or until interrupted."""
@@ -404,29 +433,15 @@ class FaultyQueue:
             before = self._interrupted
             self._interrupts.wait_for(lambda: self._interrupted != before, seconds)
 
-    def _inspect(self, verb: str, items: list[Any]) -> None:
-        """Note what the line promises never to do."""
-        if not items:
-            self._find(f"{verb}() was called with no items")
-        if len({id(item) for item in items}) < len(items):
-            self._find(f"{verb}() was called with the same item twice")
-        with self._lock:
-            for item in items:
-                if self._given.get(id(item)) is not item:
-                    self._findings.append(f"{verb}() was called with an object that get() never gave: {item!r}")
-                elif id(item) in self._confirmed:
-                    self._findings.append(
-                        f"{verb}() was called with {item!r}, which was {self._confirmed[id(item)]} before"
-                    )
-
-    def _find(self, sentence: str) -> None:
-        with self._lock:
-            self._findings.append(sentence)
-
 
 def among(item: Any, items: list[Any]) -> bool:
     """Whether it is one of these very objects."""
     return any(item is one for one in items)
+
+
+def id_of(one: Any) -> Any:
+    """The id of a message, or that id."""
+    return one.id if isinstance(one, MemoryMessage) else one
 
 
 def check_faults(verb: str, faults: Iterable[str | None]) -> None:

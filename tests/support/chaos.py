@@ -1,8 +1,8 @@
 """One run of everything that can go wrong at once, drawn from a seed, and the books compared afterwards.
 
-A `Plan` says what the run is like: which pool, which receipts, how many of everything, what the queue and the
-handlers do wrong, and how it ends. `run` carries it out. Three parties keep books of their own: the consumer's
-ledger, the queue (`FaultyQueue`), and the handlers, in a file that survives them. They must agree.
+A `Plan` says what the run is like: which pool, which receipts, how many of everything, lanes, keys and leases, what
+the queues and the handlers do wrong, and how it ends. `run` carries it out. Three parties keep books of their own: the
+consumer's ledger, the queues (`FaultyQueue`), and the handlers, in a file that survives them. They must agree.
 
 The same seed makes the same plan and the same misdeeds of each item. The order in which threads and processes come to
 run is the machine's, so a failure that depends on it may take some repetitions to come again.
@@ -26,19 +26,24 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from queue_consumer import (
+    Aging,
     Consumer,
     Drop,
     Event,
     Failed,
     Failure,
+    Lane,
     MaxItems,
+    MemoryQueue,
     Report,
     Retry,
     Stats,
     Supervision,
     SupervisionError,
+    current,
 )
-from queue_consumer.testing import CHAOS, FaultyQueue
+from queue_consumer.testing import CHAOS, FaultyQueue, Handling
+from queue_consumer.testing._books import Books
 from support.deaths import nothing_left_behind
 
 PATIENCE = 60.0  # seconds after which a run that has not come to rest has hung
@@ -65,7 +70,9 @@ DEEDS = (
     "read ahead",
     "kill",
     "leave",
+    "linger",
 )
+LINGER = 0.6  # seconds that a lingering handler takes, or until its lease is lost: longer than any lease here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,11 @@ class Plan:
     hangs: bool  # handlers hang, or are stopped
     replaces: bool  # and their places are given away
     initializer: bool  # one that sometimes raises
+    lanes: tuple[float, ...]  # their priorities; a single one is a plain queue
+    aging: int | None  # of the lane policy; None: strict
+    groups: int  # of each lane, in which the order is to be kept; 0: there is no order
+    lease: float | None
+    age: float | None  # of leases
     without: tuple[str, ...]
     chances: dict[str, dict[str, float]]
     max_attempts: int | None
@@ -125,8 +137,16 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
         calls["identity"] = {"raise": 0.2}
     if end != "rest" and dice.random() < 0.4:
         calls["get"][dice.choice(("hang", "late", "deaf"))] = 0.05
-    without = tuple(verb for verb in ("release", "attempt", "identity", "interrupt") if dice.random() < 0.07)
+    if dice.random() < 0.3:
+        calls["get"]["duplicate"] = 0.2
+    if dice.random() < 0.3:
+        calls["extend"] = {"raise": 0.3, "lost": 0.2, "partly": 0.2, "slow": 0.1}
+    without = tuple(
+        verb for verb in ("release", "attempt", "identity", "interrupt", "extend") if dice.random() < 0.07
+    )
     items = dice.randrange(1, 300)
+    lanes = tuple(float(dice.randrange(3)) for _ in range(dice.choice((1, 1, 1, 2, 3))))
+    lease = dice.choice((None, None, 0.2, 0.3, 0.5))
     return Plan(
         seed=seed,
         pool=pool,
@@ -143,6 +163,11 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
         hangs=hangs,
         replaces=dice.random() < 0.5,
         initializer=pool != "processes" and dice.random() < 0.15,
+        lanes=lanes,
+        aging=dice.choice((None, len(lanes), 10)) if len(lanes) > 1 else None,
+        groups=dice.choice((0, 0, 1, 5, 50)),
+        lease=lease,
+        age=dice.choice((None, None, None, 0.7)) if lease is not None else None,
         without=without,
         chances=calls if dice.random() < 0.9 else {},
         max_attempts=dice.choice((None, None, 1, 3)) if "attempt" not in without else None,
@@ -163,7 +188,7 @@ class Notes:
 
     "did": it is done with, or dropped. "void": and yet it is not consumed, since the call came to a bad end.
     "consumed": by all that the call knew when it ended. "died": it is about to take the process with it. "buried": as
-    a dead letter.
+    a dead letter. "took" and "over": it was taken, and its call has ended, with the time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -184,9 +209,28 @@ class Notes:
         """Of the processes that wrote, in order."""
         return [int(line.split()[0]) for line in self.path.read_text().splitlines()]
 
+    def time(self, what: str, items: Sequence[Any]) -> None:
+        """As `write`, with what the clock says, which is one for all processes."""
+        self.write(f"{what}@{time.monotonic()!r}", items)
+
     def of(self, kind: str) -> Counter[Delivery]:
         lines = map(str.split, self.path.read_text().splitlines())
         return Counter((id, attempt) for _, what, id, attempt in lines if what == kind)
+
+    def handlings(self) -> list[Handling]:
+        """When which delivery was in a handler's hands. A call that was killed has ended as soon as it began, for
+        all that we know.
+        """
+        times: dict[str, dict[Delivery, float]] = {"took": {}, "over": {}}
+        for _, what, id, attempt in map(str.split, self.path.read_text().splitlines()):
+            kind, _, moment = what.partition("@")
+            if moment:
+                times[kind][id, attempt] = float(moment)
+        good = self.of("did").keys() - self.of("void").keys()
+        return [
+            Handling(id, took, times["over"].get((id, attempt), took), (id, attempt) in good)
+            for (id, attempt), took in times["took"].items()
+        ]
 
 
 class Planned(Exception):
@@ -216,11 +260,20 @@ class Troublemaker:
     def steps(self, items: Any) -> Generator[float, None, object]:
         """One call, pausing for so many seconds at each step; `HANG` is for ever."""
         taken: list[Any] = []
+        try:
+            return (yield from self.take(items, taken))
+        finally:
+            if self.plan.groups:
+                self.notes.time("over", taken)
+
+    def take(self, items: Any, taken: list[Any]) -> Generator[float, None, object]:
         failed: list[Any] = []
         acked: list[Any] = []
         late = False
         for item in items:
             taken.append(item)
+            if self.plan.groups:
+                self.notes.time("took", [item])
             deed = self.deed(item)
             late = late or deed == "raise after the end"
             before = taken[:-1]
@@ -229,6 +282,10 @@ class Troublemaker:
                     yield SLOW
                 case "hang":
                     yield HANG
+                case "linger" if self.plan.lease is not None:
+                    until = time.monotonic() + LINGER
+                    while not current().lost and time.monotonic() < until:
+                        yield SLOW
                 case "freeze" | "kill" | "leave" if self.plan.pool == "processes":
                     self.notes.write("died", [item])
                     self.voided(before if self.receipt == "return" else [])
@@ -242,6 +299,8 @@ class Troublemaker:
                 case "read ahead" if self.receipt != "advance":
                     rest = list(items)
                     taken += rest
+                    if self.plan.groups:
+                        self.notes.time("took", rest)
                     self.notes.write("did", rest)
                     for each in rest if self.receipt == "explicit" else ():
                         items.ack(each)
@@ -318,14 +377,14 @@ class InTask(InThread):
 
     async def __call__(self, items: Any) -> object:
         self.stage.handling()
-        steps = self.steps(items)
-        while True:
-            await asyncio.sleep(0)
-            try:
-                pause = next(steps)
-            except StopIteration as end:
-                return end.value
-            await asyncio.sleep(min(pause, PATIENCE))  # the plan says how slow this handler is
+        with contextlib.closing(self.steps(items)) as steps:  # if it is cancelled, at once
+            while True:
+                await asyncio.sleep(0)
+                try:
+                    pause = next(steps)
+                except StopIteration as end:
+                    return end.value
+                await asyncio.sleep(min(pause, PATIENCE))  # the plan says how slow this handler is
 
 
 def walk(steps: Generator[float, None, object], wait: Callable[[float], object]) -> object:
@@ -336,6 +395,76 @@ def walk(steps: Generator[float, None, object], wait: Callable[[float], object])
         except StopIteration as end:
             return end.value
         wait(min(pause, PATIENCE))
+
+
+# ------------------------------------------------------------------ the queues
+
+
+class All:
+    """Several `MemoryQueue`s as `Books` see one: what they hold together."""
+
+    def __init__(self, queues: Sequence[MemoryQueue[Any]]) -> None:
+        self._queues = queues
+        self.lease = queues[0].lease
+
+    def holds(self, item: Any) -> bool:
+        return any(queue.holds(item) for queue in self._queues)
+
+    def stats(self) -> dict[str, int]:
+        return dict(sum((Counter(queue.stats()) for queue in self._queues), Counter[str]()))
+
+
+class Queues:
+    """The queues of one run: a lane each, with one set of books."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.each: list[FaultyQueue] = []
+        for number in range(len(plan.lanes)):
+            queue = MemoryQueue(bulk=plan.bulk, wait=0.01, lease=plan.lease, ordered=bool(plan.groups))
+            queue.put_many(
+                {"body": item, "group": f"{number}-{item % plan.groups}" if plan.groups else None}
+                for item in range(number, plan.items, len(plan.lanes))
+            )
+            seed = f"{plan.seed} {number}"
+            self.each.append(
+                FaultyQueue(queue, seed=seed, chances=plan.chances, without=plan.without, slow=SLOW)
+            )
+        together: Any = All([each.queue for each in self.each])
+        self.books = Books(together)
+        for each in self.each:
+            each._books = self.books
+
+    @property
+    def socket(self) -> Any:
+        """What the consumer is given."""
+        return self if len(self.each) > 1 else self.each[0]
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return [Lane(each, priority) for each, priority in zip(self.each, self.plan.lanes, strict=True)]
+
+    def at_rest(self) -> bool:
+        """Whether nothing can be got, now or in a while. What is held may yet come again, when its lease has ended."""
+        return not any(each.queue.stats()["delayed"] or self.within_reach(each.queue) for each in self.each)
+
+    def within_reach(self, queue: MemoryQueue[Any]) -> int:
+        """How many wait; of groups those that are not kept back by one that is held."""
+        return len(queue._waiting) if queue.ordered else queue.stats()["waiting"]
+
+    def kept_back(self) -> int:
+        """How many wait for one that is held."""
+        return sum(each.queue.stats()["waiting"] - self.within_reach(each.queue) for each in self.each)
+
+    def let_go(self) -> None:
+        """Wake whatever blocks in them."""
+        for each in self.each:
+            each.wake()
+            FaultyQueue.interrupt(each)  # which the consumer may not have known of
+
+    @property
+    def cleaned(self) -> set[Any]:
+        return self.each[0].cleaned
 
 
 # ------------------------------------------------------------------ the run
@@ -418,34 +547,24 @@ def run(plan: Plan) -> Stats:
         stack.callback(setattr, log, "propagate", propagates)
 
         notes = Notes(folder / "notes")
-        queue = FaultyQueue(
-            range(plan.items),
-            seed=plan.seed,
-            chances=plan.chances,
-            without=plan.without,
-            slow=SLOW,
-            bulk=plan.bulk,
-            wait=0.01,
-        )
+        queues = Queues(plan)
         stage = Stage(plan, notes)
-        stage.consumer = make(plan, queue, stage, notes)
+        stage.consumer = make(plan, queues, stage, notes)
         try:
-            report = live(plan, stage, queue)
+            report = live(plan, stage, queues)
         finally:
             stage.released.set()
-            queue.wake()
-            FaultyQueue.interrupt(queue)  # which the consumer may not have known of
+            queues.let_go()
         end_of_threads()
         stats = stage.consumer.stats()
         assert report.balanced, str(report)
         assert stats.in_flight == 0, str(stats)
         assert not outcry.heard, "\n".join(outcry.heard)
-        queue.reconcile(stats, handled=(id for id, _ in (notes.of("did") | notes.of("buried")).elements()))
-        reconcile(plan, stage, queue, stats)
+        reconcile(plan, stage, queues, stats)
         return stats
 
 
-def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer[Any]:
+def make(plan: Plan, queues: Queues, stage: Stage, notes: Notes) -> Consumer[Any]:
     handler: Any
     match plan.pool:
         case "threads":
@@ -457,8 +576,10 @@ def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer
     limits: dict[str, Any] = {}
     if plan.hangs and not (plan.replaces and plan.pool == "threads"):
         limits["time_limit"] = LIMIT
+    if plan.aging is not None:
+        limits["lane_policy"] = Aging(every=plan.aging)
     return Consumer(
-        queue,
+        queues.socket,
         handler,
         plan.getters,
         plan.handlers,
@@ -477,13 +598,14 @@ def make(plan: Plan, queue: FaultyQueue, stage: Stage, notes: Notes) -> Consumer
             restart_limit=0.01,
             stuck_time=LIMIT if plan.hangs and plan.replaces else None,
             recycle_after=25 if plan.seed % 5 == 0 else None,
+            max_lease_age=plan.age,
         ),
         observers=() if plan.observer == "none" else [stage.observe],
         **limits,
     )
 
 
-def live(plan: Plan, stage: Stage, queue: FaultyQueue) -> Report:
+def live(plan: Plan, stage: Stage, queues: Queues) -> Report:
     """Start the consumer, disturb it, and end it as planned."""
     consumer = stage.consumer.start()
     wait_until(stage, lambda: consumer.stats().received >= plan.after)
@@ -491,7 +613,7 @@ def live(plan: Plan, stage: Stage, queue: FaultyQueue) -> Report:
         consumer.resume()
         until = time.monotonic() + PATIENCE
         # Idle is not yet at rest: a queue that says it has nothing may be lying here, and what is delayed will come.
-        while not (consumer.wait_idle(0.2) and not queue.stats()["waiting"] + queue.stats()["delayed"]):
+        while not (consumer.wait_idle(0.2) and queues.at_rest()):
             stage.kill_one()
             assert time.monotonic() < until, f"it does not come to rest: {consumer!r}"
     elif plan.end == "stop twice":
@@ -535,9 +657,13 @@ def end_of_threads() -> None:
             thread.join(10)
 
 
-def reconcile(plan: Plan, stage: Stage, queue: FaultyQueue, stats: Stats) -> None:
-    """What the handlers say, against what the queue says."""
-    notes, cleaned = stage.notes, queue.cleaned
+def reconcile(plan: Plan, stage: Stage, queues: Queues, stats: Stats) -> None:
+    """What the handlers say, against what the queues say."""
+    notes, cleaned = stage.notes, queues.cleaned
+    did = (id for id, _ in (notes.of("did") | notes.of("buried")).elements())
+    # Of leases that ran out the line learns by its own clock, a little before the queue.
+    queues.each[0].reconcile(stats, handled=did, let_go=0 if plan.lease is None else stats.lost)
+
     often = [key for key, count in notes.of("did").items() if count > 1]
     assert not often, f"handled twice, and delivered once: {often}"
     good = (notes.of("did").keys() - notes.of("void").keys()) | notes.of("buried").keys()
@@ -547,11 +673,21 @@ def reconcile(plan: Plan, stage: Stage, queue: FaultyQueue, stats: Stats) -> Non
     consumed = {id for id, _ in notes.of("consumed")} - cleaned
     # A child may be killed between its last note and the end of its call.
     deaths = stage.killed + (stats.stuck + stats.failed if plan.hangs else 0)
-    excused = stats.tombstoned + stats.abandoned + stats.left + deaths * plan.size
+    excused = stats.tombstoned + stats.abandoned + stats.left + stats.lost + deaths * plan.size
     some = f"{len(consumed)}: {', '.join(sorted(consumed)[:10])}"
     assert len(consumed) <= excused, f"consumed, but not cleaned up: {some}; {stats}"
     if plan.end == "rest":
-        now = queue.stats()
-        assert not now["waiting"] + now["delayed"], f"it was not at rest: {now}"
         open_ = plan.items - len(cleaned)
-        assert open_ <= stats.left + stats.tombstoned, f"{open_} were not cleaned up, and nobody says why: {stats}"
+        held = stats.left + stats.tombstoned + stats.lost
+        if held:
+            held += queues.kept_back()
+        assert open_ <= held, f"{open_} were not cleaned up, and nobody says why: {stats}"
+    if plan.groups and keeps_order(plan, stats):
+        queues.each[0].check_order(notes.handlings(), buried={id for id, _ in notes.of("buried")})
+
+
+def keeps_order(plan: Plan, stats: Stats) -> bool:
+    """Whether an order can be kept. What is lost comes again when it likes, and so does what is given back where
+    deliveries have no identity.
+    """
+    return stats.lost == 0 or (plan.lease is None and "identity" not in plan.without)

@@ -1,0 +1,329 @@
+"""Whose an item is: what we hold, for how long, and what we are done with and may see again.  Pure, but for a lock.
+
+A queue that can say what makes two deliveries the same message (`identity`) or for how long it hides what it gave
+(`lease`) has a custody; others do without, and pay nothing. It keeps a `Hold` of every item from its arrival to its
+end. Where a message comes again while an older delivery of it is held, the newer takes its place and the older is
+lost; handlers do not notice. What was done and could not be cleaned up is remembered, to be cleaned up on sight.
+
+Times are passed in. Calls of the queue are made by others: the keeper's `extend`, the cleaner's `cleanup`, `release`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+NEVER = float("inf")
+REMEMBERED = 10_000  # identities
+MEMORY = 3600.0  # seconds
+MARGIN = 0.1  # of a lease: renewals of one bulk are spread over so much of it
+
+
+class Hold:
+    """One item that we hold, by its latest delivery."""
+
+    __slots__ = ("count", "extending", "identity", "item", "lost", "quiet", "since", "times", "until")
+
+    def __init__(self, item: Any, identity: Hashable, since: float, until: float) -> None:
+        self.item = item
+        self.identity = identity
+        self.since = since
+        self.until = until  # when its lease runs out
+        self.lost = False
+        self.quiet = False  # it is being given back: not to be renewed
+        self.extending = False
+        self.count = 1  # the same object may have been given more than once
+        self.times = 0  # it has been renewed
+
+
+class Arrival(NamedTuple):
+    """What becomes of a bulk.
+
+    Attributes:
+        fresh: to be handled.
+        done: handled before, to be cleaned up on sight.
+        broken: failed, since their identity cannot be told, and why.
+        replaced: older deliveries that newer ones have taken the place of.
+    """
+
+    fresh: list[Any]
+    done: list[Any]
+    broken: list[tuple[Any, BaseException]]
+    replaced: list[Any]
+
+
+class Memory:
+    """The identities of what is done, the youngest of them, for a while."""
+
+    def __init__(self, most: int = REMEMBERED, seconds: float = MEMORY) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._until: OrderedDict[Hashable, float] = OrderedDict()
+
+    def add(self, identity: Hashable, now: float) -> None:
+        self._until.pop(identity, None)
+        self._until[identity] = now + self._seconds
+        while len(self._until) > self._most:
+            self._until.popitem(last=False)
+
+    def has(self, identity: Hashable, now: float) -> bool:
+        until = self._until.get(identity)
+        if until is not None and until <= now:
+            del self._until[identity]
+            return False
+        return until is not None
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+
+class Custody:
+    """What is held of one lane."""
+
+    def __init__(
+        self,
+        identity: Callable[[Any], Hashable] | None,
+        lease: float | None,
+        *,
+        renewed: bool,
+        max_age: float | None = None,
+    ) -> None:
+        self.asleep = False  # whoever renews sleeps until there is something, and is to be woken
+        self.wake: Callable[[], object] = bool
+        self.lease = lease
+        self.max_age = max_age
+        self.behind = False  # leases cannot be renewed in time
+        self.losses = 0  # whoever passes losses on looks whether there are new ones
+        self._identity = identity
+        self._renewed = renewed  # somebody renews leases
+        self._memory = Memory()
+        self._by_object: dict[int, Hold] = {}
+        self._by_identity: dict[Hashable, Hold] = {}
+        self._due: deque[tuple[float, Hold]] = deque()  # to be renewed, about in order
+        self._changed = threading.Condition()
+
+    # ------------------------------------------------------------------ arrival
+
+    def receive(self, items: Sequence[Any], now: float, early: float) -> Arrival:
+        """Take a bulk into custody.
+
+        Args:
+            now: when it was asked for, since a lease may begin as early as that.
+            early: from 0 to 1, at random: how much of its margin before half-time it is to be renewed.
+        """
+        identities, broken = self._identities(items)
+        arrival = Arrival([], [], broken, [])
+        if self.lease is None and not broken and not any(identity is not None for identity in identities):
+            arrival.fresh.extend(items)
+            return arrival
+        until = NEVER if self.lease is None else now + self.lease
+        failed = {id(item) for item, _ in broken}
+        with self._changed:
+            for item, identity in zip(items, identities, strict=True):
+                if id(item) in failed:
+                    continue
+                if identity is not None:
+                    if self._memory.has(identity, now):
+                        arrival.done.append(item)
+                        continue
+                    older = self._by_identity.get(identity)
+                    if older is not None:
+                        arrival.replaced.append(older.item)
+                        self._replace(older, item, now, until)
+                        continue
+                elif self.lease is None:
+                    arrival.fresh.append(item)
+                    continue
+                arrival.fresh.append(item)
+                self._hold(item, identity, now, until, early)
+            asleep, self.asleep = self.asleep, False
+        if asleep:
+            self.wake()
+        return arrival
+
+    def _identities(self, items: Sequence[Any]) -> tuple[list[Hashable], list[tuple[Any, BaseException]]]:
+        broken: list[tuple[Any, BaseException]] = []
+        if self._identity is None:
+            return [None] * len(items), broken
+        try:
+            identities = list(map(self._identity, items))
+            hash(tuple(identities))
+            return identities, broken
+        except BaseException:  # one by one, to see whose
+            identities = []
+        for item in items:
+            identity: Hashable = None
+            try:
+                identity = self._identity(item)
+                hash(identity)
+            except BaseException as error:  # it fails alone
+                identity = None
+                broken.append((item, error))
+            identities.append(identity)
+        return identities, broken
+
+    def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
+        hold = self._by_object.get(id(item))
+        if hold is not None:
+            hold.count += 1
+            return
+        hold = self._by_object[id(item)] = Hold(item, identity, now, until)
+        if identity is not None:
+            self._by_identity[identity] = hold
+        if self.lease is not None and self._renewed:
+            self._due.append((now + self.lease * (0.5 - MARGIN * early), hold))
+
+    def _replace(self, hold: Hold, item: Any, now: float, until: float) -> None:
+        """The same message again: its newer delivery is the one that counts. The older is still known by its object,
+        since that is what handlers and stations have in hand.
+        """
+        hold.item = item
+        hold.until = until
+        hold.since = now
+        hold.lost = False
+
+    # ------------------------------------------------------------------ meanwhile
+
+    def lost(self, item: Any, now: float) -> bool:
+        """True if somebody else may have it by now."""
+        hold = self._by_object.get(id(item))
+        if hold is None:
+            return False
+        if not hold.lost and hold.until <= now:
+            self._lose(hold)
+        return hold.lost
+
+    def aged(self, item: Any, now: float) -> bool:
+        """True if it has been held for so long that it should go."""
+        hold = self._by_object.get(id(item))
+        return hold is not None and self.max_age is not None and now - hold.since >= self.max_age
+
+    def _lose(self, hold: Hold) -> None:
+        hold.lost = True
+        self.losses += 1
+
+    # ------------------------------------------------------------------ renewal
+
+    def due(self) -> float:
+        """When the next renewal is due."""
+        try:
+            return self._due[0][0]
+        except IndexError:
+            return NEVER
+
+    def to_renew(self, most: int, now: float) -> list[Hold]:
+        """A batch for `extend`: those that are due, and to fill it those that soon will be."""
+        assert self.lease is not None
+        batch: list[Hold] = []
+        soon = now + self.lease * MARGIN
+        with self._changed:
+            while self._due and len(batch) < most:
+                due, hold = self._due[0]
+                if due > (soon if batch else now):
+                    break
+                self._due.popleft()
+                if not hold.count:
+                    continue  # it has ended
+                if hold.until <= now and not hold.lost:
+                    self._lose(hold)
+                if hold.lost or (self.max_age is not None and now - hold.since >= self.max_age):
+                    continue
+                if hold.quiet:
+                    self._due.append((now + self.lease * MARGIN, hold))  # it may not be taken back after all
+                    continue
+                hold.extending = True
+                batch.append(hold)
+        return batch
+
+    def renewed(self, batch: Iterable[Hold], lost: Iterable[Any], asked: float, *, failed: bool, early: float) -> int:
+        """How an `extend` ended that was asked for at that time; how many leases it found to be lost."""
+        assert self.lease is not None
+        gone = {id(item) for item in lost}
+        count = 0
+        with self._changed:
+            for hold in batch:
+                hold.extending = False
+                if not hold.count:
+                    continue  # it has ended meanwhile
+                if id(hold.item) in gone:
+                    if not hold.lost:
+                        self._lose(hold)
+                        count += 1
+                    continue
+                if not failed:
+                    hold.until = max(hold.until, asked + self.lease)
+                    hold.times += 1
+                wait = self.lease * MARGIN if failed else self.lease * (0.5 - MARGIN * early)
+                self._due.append((asked + wait, hold))
+            self._changed.notify_all()
+        return count
+
+    # ------------------------------------------------------------------ the end
+
+    def present(self, items: Sequence[Any], now: float, *, going: bool) -> tuple[list[Any], list[Any]]:
+        """Before a call of the queue for these: which are still ours, and which are lost.
+
+        `going`: they are given back; so a renewal that runs is waited for, and none is begun.
+        """
+        ours: list[Any] = []
+        lost: list[Any] = []
+        with self._changed:
+            for item in items:
+                hold = self._by_object.get(id(item))
+                if hold is None:
+                    ours.append(item)
+                    continue
+                if going:
+                    hold.quiet = True
+                    while hold.extending and self._changed.wait(self.lease):
+                        pass
+                if not hold.lost and hold.until <= now:
+                    self._lose(hold)
+                (lost if hold.lost else ours).append(item)
+        return ours, lost
+
+    def latest(self, items: Sequence[Any]) -> list[Any]:
+        """The deliveries of these items that the queue wants to hear of."""
+        holds = self._by_object
+        return [hold.item if (hold := holds.get(id(item))) is not None else item for item in items]
+
+    def back(self, items: Iterable[Any]) -> None:
+        """They could not be given back, and are ours for a while longer."""
+        for item in items:
+            hold = self._by_object.get(id(item))
+            if hold is not None:
+                hold.quiet = False
+
+    def ended(self, items: Sequence[Any], told: Sequence[Any] | None = None) -> list[Any]:
+        """These have come to their end. `told`: the deliveries that the queue was told of.
+
+        Returns those of which another delivery has come since: they have not.
+        """
+        again: list[Any] = []
+        with self._changed:
+            for item, delivery in zip(items, items if told is None else told, strict=True):
+                hold = self._by_object.get(id(item))
+                if hold is None:
+                    continue
+                if told is not None and hold.item is not delivery:
+                    again.append(item)
+                    continue
+                hold.count -= 1
+                if not hold.count:
+                    del self._by_object[id(item)]
+                    if hold.identity is not None and self._by_identity.get(hold.identity) is hold:
+                        del self._by_identity[hold.identity]
+        return again
+
+    def remember(self, items: Iterable[Any], now: float) -> None:
+        """These are done; when they come again they are cleaned up on sight."""
+        with self._changed:
+            for item in items:
+                hold = self._by_object.get(id(item))
+                if hold is not None and hold.identity is not None:
+                    self._memory.add(hold.identity, now)
+
+    def __len__(self) -> int:
+        return len(self._by_object)

@@ -1,0 +1,155 @@
+"""Items of one key, one at a time and in order; different keys side by side.  Pure: whoever calls holds a lock.
+
+A pile is what waits of one lane. A keyed pile keeps a queue for every key, and a key is *held* by the chunk that one
+of its items is in, from the moment that the chunk is taken until its handler call has ended. A chunk never holds two
+items of one key: so when an item fails, nothing that must come after it has been shown to the handler.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ._chunk import Chunk
+
+
+class Pile(Protocol):
+    """What waits of one lane, in order."""
+
+    def push(self, chunk: Chunk) -> None: ...
+
+    def push_front(self, chunk: Chunk) -> None:
+        """Put back what was taken and not begun; it keeps its keys."""
+        ...
+
+    def pop(self) -> Chunk: ...
+
+    def free(self, keys: Iterable[Hashable]) -> None:
+        """The handler call that held these keys has ended."""
+        ...
+
+    def sweep(self, key: Hashable) -> list[Any]:
+        """Take out all the items of this key that wait."""
+        ...
+
+    def clear(self) -> list[Chunk]: ...
+
+    def __len__(self) -> int:
+        """So many chunks could be taken now, at least one if any can."""
+        ...
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+
+
+class PlainPile:
+    """First in, first out."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+        self.push = self._chunks.append
+        self.push_front = self._chunks.appendleft
+        self.pop = self._chunks.popleft
+
+    def free(self, keys: Iterable[Hashable]) -> None:
+        """There are none."""
+
+    def sweep(self, key: Hashable) -> list[Any]:
+        return []
+
+    def clear(self) -> list[Chunk]:
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        return chunks
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return iter(list(self._chunks))
+
+
+class KeyedPile:
+    """First in, first out, but for what waits for its key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._front: deque[Chunk] = deque()  # put back; each still holds its keys
+        self._waiting: dict[Hashable, deque[tuple[Any, float]]] = {}
+        self._ready: deque[Hashable] = deque()  # keys that are not held and have something waiting, each once
+        self._held: set[Hashable] = set()
+        self._lane: Any = None
+
+    def push(self, chunk: Chunk) -> None:
+        self._lane = chunk.lane
+        for item, key in zip(chunk.items, chunk.keys or (), strict=True):
+            if key is None:
+                key = Unkeyed()
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                waiting = self._waiting[key] = deque()
+                if key not in self._held:
+                    self._ready.append(key)
+            waiting.append((item, chunk.at))
+
+    def push_front(self, chunk: Chunk) -> None:
+        self._front.appendleft(chunk)
+
+    def pop(self) -> Chunk:
+        if self._front:
+            return self._front.popleft()
+        items: list[Any] = []
+        keys: list[Hashable] = []
+        at = 0.0
+        while self._ready and len(items) < self._size:
+            key = self._ready.popleft()
+            waiting = self._waiting[key]
+            item, at = waiting.popleft()
+            if not waiting:
+                del self._waiting[key]
+            self._held.add(key)
+            items.append(item)
+            keys.append(key)
+        if not items:
+            raise IndexError
+        return Chunk(items, self._lane, at, keys=keys)
+
+    def free(self, keys: Iterable[Hashable]) -> None:
+        for key in keys:
+            self._held.discard(key)
+            if key in self._waiting:
+                self._ready.append(key)
+
+    def sweep(self, key: Hashable) -> list[Any]:
+        waiting = self._waiting.pop(key, None)
+        if waiting is None:
+            return []
+        if key not in self._held:
+            self._ready.remove(key)
+        return [item for item, _ in waiting]
+
+    def clear(self) -> list[Chunk]:
+        chunks = [*self]
+        self._front.clear()
+        self._waiting.clear()
+        self._ready.clear()
+        return chunks
+
+    def __len__(self) -> int:
+        return len(self._front) + len(self._ready)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        yield from list(self._front)
+        for key, waiting in list(self._waiting.items()):
+            yield Chunk([item for item, _ in waiting], self._lane, keys=[key] * len(waiting))
+
+
+class Unkeyed:
+    """The key of one item that has none."""
+
+    __slots__ = ()
+
+
+def keys_of(chunk: Chunk, indices: Sequence[int]) -> list[Hashable] | None:
+    """The keys of some of a chunk's items."""
+    return None if chunk.keys is None else [chunk.keys[index] for index in indices]

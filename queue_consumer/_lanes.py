@@ -1,0 +1,220 @@
+"""What waits on a belt with several lanes, or with keys: which chunk goes next.
+
+A `Sorter` stands where a belt of one lane without keys has a plain deque, and looks like one to those who take from
+it; only consumers that have lanes or keys pay for it. It takes one lock for each chunk, and chooses under it: so
+whatever else happens, no item starts while one of a higher lane could.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ._chunk import Chunk
+from ._keys import KeyedPile, Pile, PlainPile
+from ._supervision import check_seconds, check_whole
+
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Strict:
+    """Higher lanes first, and equal ones in turns.
+
+    Args:
+        right_of_way: a lane whose last answer was not empty keeps lower lanes waiting until its next poll has
+            answered, for so many seconds at most; so urgent messages that are still at the broker go first too.
+    """
+
+    right_of_way: float = 0.15
+
+    def __post_init__(self) -> None:
+        check_seconds("Strict: right_of_way", self.right_of_way, zero=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Aging:
+    """Higher lanes first, but a lane that waits gets a turn at least every so many hand-overs.
+
+    Args:
+        every: at least the number of lanes, or not all of them could.
+    """
+
+    every: int
+
+    def __post_init__(self) -> None:
+        check_whole("Aging: every", self.every, least=1)
+
+
+LanePolicy: TypeAlias = Strict | Aging
+
+
+class Place:
+    """One lane as the sorter sees it."""
+
+    __slots__ = ("hot_until", "lane", "pile", "priority", "taken", "turn", "waited")
+
+    def __init__(self, lane: Any, pile: Pile) -> None:
+        self.lane = lane
+        self.priority: float = lane.priority
+        self.pile = pile
+        self.taken = 0  # chunks in the hands of handlers
+        self.turn = 0  # when it was last its turn
+        self.waited = 0  # hand-overs to others since then, while it waited
+        self.hot_until = NEVER  # it has the right of way
+
+
+class Sorter:
+    """The chunks that wait, lane by lane; with the verbs of a deque for those who put and take."""
+
+    def __init__(self, lanes: Sequence[Any], policy: LanePolicy, size: int, clock: Callable[[], float]) -> None:
+        self._places = {id(lane): Place(lane, PlainPile() if lane.key is None else KeyedPile(size)) for lane in lanes}
+        self._in_order = sorted(self._places.values(), key=lambda place: -place.priority)
+        self._policy = policy
+        self._choose = self._by_age if isinstance(policy, Aging) else self._by_rank
+        self._clock = clock
+        self._turn = 0
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------ as a deque
+
+    def append(self, chunk: Chunk) -> None:
+        with self._lock:
+            self._places[id(chunk.lane)].pile.push(chunk)
+
+    def extendleft(self, chunks: Iterable[Chunk]) -> None:
+        with self._lock:
+            for chunk in chunks:
+                self._places[id(chunk.lane)].pile.push_front(chunk)
+
+    def popleft(self) -> Chunk:
+        """The chunk whose turn it is; IndexError where none may start now."""
+        with self._lock:
+            place = self._choose()
+            chunk = place.pile.pop()
+            place.taken += 1
+            self._turn += 1
+            place.turn = self._turn
+            return chunk
+
+    def __len__(self) -> int:
+        """How many could start now."""
+        with self._lock:
+            now, rank = self._clock(), self._in_order[0].priority
+            count, hot = 0, False
+            for place in self._in_order:
+                if place.priority != rank and hot:
+                    break
+                rank = place.priority
+                hot = hot or place.hot_until > now
+                count += len(place.pile)
+            return count
+
+    def __iter__(self) -> Iterator[Chunk]:
+        with self._lock:
+            return iter([chunk for place in self._in_order for chunk in place.pile])
+
+    # ------------------------------------------------------------------ what a deque has not
+
+    def ended(self, chunk: Chunk, keys: Iterable[Hashable]) -> None:
+        """A chunk that was taken is in nobody's hands any more, and these of its keys are free."""
+        with self._lock:
+            self._places[id(chunk.lane)].taken -= 1
+        self.free(chunk.lane, keys)
+
+    def free(self, lane: Any, keys: Iterable[Hashable]) -> None:
+        """Nobody has these keys any more."""
+        with self._lock:
+            self._places[id(lane)].pile.free(keys)
+
+    def sweep(self, lane: Any, key: Hashable) -> list[Any]:
+        """Take out what waits behind a failed item."""
+        with self._lock:
+            return self._places[id(lane)].pile.sweep(key)
+
+    def clear(self) -> list[Chunk]:
+        """Take everything out."""
+        with self._lock:
+            return [chunk for place in self._in_order for chunk in place.pile.clear()]
+
+    def asking(self, lane: Any) -> None:
+        """A poll of this lane begins; a lane that had something has the right of way until it is answered."""
+        place = self._places[id(lane)]
+        if isinstance(self._policy, Strict) and place.hot_until != NEVER:
+            place.hot_until = self._clock() + self._policy.right_of_way
+
+    def answered(self, lane: Any, something: bool) -> None:
+        if isinstance(self._policy, Strict):
+            until = self._clock() + self._policy.right_of_way
+            self._places[id(lane)].hot_until = until if something else NEVER
+
+    def patience(self) -> float | None:
+        """Seconds until something that waits only for another's right of way may start; None: nothing does."""
+        with self._lock:
+            until = NEVER
+            for place in self._in_order:
+                if len(place.pile):
+                    return None if until == NEVER else max(0.0, until - self._clock())
+                until = max(until, place.hot_until)
+            return None
+
+    def may_fetch(self, lane: Any, *, asked: int, asked_here: int, idle: int, handlers: int, ahead: bool) -> bool:
+        """True if this lane should ask its queue for more.
+
+        Args:
+            asked: polls that have room promised, of all lanes; asked_here: of this one.
+            idle: handlers that have nothing to do.
+            ahead: items may wait on the belt at all.
+        """
+        with self._lock:
+            place = self._places[id(lane)]
+            if isinstance(self._policy, Strict):
+                higher = [other for other in self._in_order if other.priority > place.priority]
+                busy = sum(other.taken + len(other.pile) for other in higher)
+                now = self._clock()
+                if busy >= handlers or (not idle and any(other.hot_until > now for other in higher)):
+                    return False
+            if idle > asked + sum(len(other.pile) for other in self._in_order):
+                return True
+            return ahead and not asked_here and not len(place.pile)
+
+    # ------------------------------------------------------------------ whose turn it is
+
+    def _by_rank(self) -> Place:
+        chosen: Place | None = None
+        hot, rank = NEVER, 0.0
+        for place in self._in_order:
+            if place.priority != rank:
+                if chosen is not None:
+                    break
+                if hot != NEVER and hot > self._clock():
+                    raise IndexError("a higher lane has the right of way")
+                rank = place.priority
+            if len(place.pile) and (chosen is None or place.turn < chosen.turn):
+                chosen = place
+            hot = max(hot, place.hot_until)
+        if chosen is None:
+            raise IndexError("nothing waits")
+        return chosen
+
+    def _by_age(self) -> Place:
+        assert isinstance(self._policy, Aging)
+        ready: list[Place] = []
+        for place in self._in_order:
+            if len(place.pile):
+                ready.append(place)
+            else:
+                place.waited = 0
+        if not ready:
+            raise IndexError("nothing waits")
+        chosen = min(ready, key=lambda place: (-place.priority, place.turn))
+        # So many hand-overs are left to each until it must be its turn. If the first few need them all, the first goes.
+        urgent = sorted(ready, key=lambda place: place.waited, reverse=True)
+        if any(self._policy.every - 1 - place.waited <= index for index, place in enumerate(urgent)):
+            chosen = urgent[0]
+        for place in ready:
+            place.waited += 1
+        chosen.waited = 0
+        return chosen

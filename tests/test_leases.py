@@ -1,0 +1,804 @@
+"""Leases: whatever the line holds it renews, in batches and in time; and what it has lost it lets go of.
+
+The queue's clock stands still unless a test says otherwise, so that leases are lost only on command; and what the
+line does about them is judged by the calls that the queue wrote down.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queue_consumer import (
+    BulkReceived,
+    CleanupFailed,
+    Consumer,
+    Event,
+    ItemsLost,
+    ItemsReleased,
+    LeaseLost,
+    LeasesBehind,
+    MemoryQueue,
+    State,
+    Supervision,
+    WorkerDied,
+    WorkerRevived,
+)
+from queue_consumer import _cleaner as cleaner_module
+from queue_consumer.testing import RecordingObserver
+from support.custody import LEASE, PATIENCE, LeasedQueue, among, at_rest, at_work, books, jobs_of, line_of
+from support.lifecycle import in_thread, until
+from support.line_pools import THREADS, PoolKind, most_pools
+
+ABSENT = 0.2  # seconds to wait for what must not come: nothing announces that it stays away
+LONG = 60.0  # seconds of a lease that no test sees the half of
+
+
+def keepers() -> list[threading.Thread]:
+    """The threads that renew leases, of all consumers."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("queue_consumer-keeper")]
+
+
+def kill(thread: threading.Thread) -> None:
+    """Raise SystemExit in a thread, the next time that it does anything of its own."""
+    import ctypes
+
+    ident = ctypes.c_ulong(thread.ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+
+
+# ---------------------------------------------------------------------------- what may be asked for
+
+
+@pytest.mark.parametrize(
+    ("lease", "error"),
+    [(0, ValueError), (-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError)]
+    + [("30", TypeError), (True, TypeError), ([], TypeError)],
+)
+def test_a_lease_is_a_number_of_seconds(lease: Any, error: type[Exception]) -> None:
+    """A queue whose `lease` is not a number of seconds above 0 is refused, in a sentence that names it."""
+    queue = MemoryQueue([1])
+    queue.lease = lease
+    with pytest.raises(error, match="lease"):
+        Consumer(queue, list)
+
+
+@pytest.mark.parametrize("lease", [None, 1, 0.5, 43_200])
+def test_a_lease_may_be_absent(lease: float | None) -> None:
+    """None is no lease; whole numbers of seconds and fractions are leases."""
+    queue = MemoryQueue([1])
+    queue.lease = lease
+    assert Consumer(queue, list).state is State.NEW
+
+
+@pytest.mark.parametrize(("age", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError), (True, TypeError)])
+def test_the_age_of_leases_is_a_number_of_seconds(age: Any, error: type[Exception]) -> None:
+    """`Supervision(max_lease_age=…)` is a number of seconds above 0, or None, which is the default."""
+    assert Supervision().max_lease_age is None
+    assert Supervision(max_lease_age=5).max_lease_age == 5
+    with pytest.raises(error, match="max_lease_age"):
+        Supervision(max_lease_age=age)
+
+
+def test_a_consumer_without_leases_has_no_keeper(tmp_path: Path) -> None:
+    """Who has no lease, or nothing to renew one by, has no thread for it."""
+    for queue in (LeasedQueue(["hold 1"], lease=None), LeasedQueue(["hold 1"], lease=LONG, without=["extend"])):
+        jobs = jobs_of(THREADS, tmp_path)
+        consumer, _ = line_of(THREADS, queue, jobs)
+        with at_work(consumer, jobs):
+            jobs.wait("begun hold 1 #1")
+            assert not keepers()
+            jobs.open()
+            assert consumer.wait_idle(PATIENCE)
+        assert books(consumer.shutdown(), queue).cleaned == 1
+
+
+# ---------------------------------------------------------------------------- renewal
+
+
+@most_pools
+def test_whatever_is_held_is_renewed(pool: PoolKind, tmp_path: Path) -> None:
+    """What waits on the belt, what is being handled and what waits for cleanup: each is extended again and again."""
+    unblock = threading.Event()
+    queue = LeasedQueue(
+        ["ok 1", "ok 2", "hold 3", "ok 4", "ok 5"], on_cleanup=lambda _: unblock.wait(PATIENCE), cleanup_limit=1
+    )
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs)
+    with at_work(consumer, jobs):
+        jobs.wait("done ok 2 #1", "begun hold 3 #1")
+        held = [queue.delivery(body) for body in ("ok 2", "hold 3", "ok 4", "ok 5")]  # the first is in a cleanup
+        queue.wait_for_renewals(*held, times=3)
+        jobs.open()
+        unblock.set()
+        assert consumer.wait_idle(PATIENCE)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.lost, stats.failed) == (5, 0, 0)
+    assert not events.of(ItemsLost)
+    assert {call.seconds for call in queue.extensions} == {LEASE}
+    at_rest(queue)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(3, 3), (None, 7), (100, 100)])
+def test_renewals_go_in_batches(limit: int | None, most: int, tmp_path: Path) -> None:
+    """One call extends as much as a cleanup may carry, or as one `get` has brought where the queue does not say."""
+    bodies = ["hold 0", *(f"ok {number}" for number in range(1, 21))]
+    queue = LeasedQueue(bodies, bulk=7, cleanup_limit=limit)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        held = [queue.delivery(body) for body in bodies]
+        queue.wait_for_renewals(*held, times=2)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert max(len(call.items) for call in queue.extensions) <= most
+    assert max(len(call.items) for call in queue.extensions) > 1
+    for call in queue.extensions:
+        assert len({id(item) for item in call.items}) == len(call.items), "an item stands in one call twice"
+    assert books(consumer.shutdown(), queue).cleaned == len(bodies)
+
+
+def test_ten_thousand_items_are_renewed_by_few_calls() -> None:
+    """10,000 items in flight at a lease of 30 s take at most 75 calls per second, of 10 items each: 2,250 in the time
+    of a lease, however long that is; and none of them is lost.
+    """
+    lease, count = 4.0, 10_000
+    times: list[float] = []
+    gate = threading.Event()
+
+    class Quick(MemoryQueue[Any]):
+        cleanup_limit = 10
+        renewed: Counter[int] = Counter()
+        changed = threading.Condition()
+        calls: list[int] = []  # noqa: RUF012 - of one queue
+
+    clock = LeasedQueue().clock
+    queue = Quick(range(count), bulk=10, lease=lease, clock=clock)
+
+    def extend(items: Sequence[Any], seconds: float) -> None:
+        times.append(cleaner_module.now())
+        with Quick.changed:
+            Quick.calls.append(len(items))
+            Quick.renewed.update(items)
+            Quick.changed.notify_all()
+
+    def handle(items: Iterator[Any]) -> None:
+        for _ in items:
+            gate.wait(PATIENCE)
+
+    def everything_was_renewed(often: int) -> bool:
+        return len(Quick.renewed) == count and min(Quick.renewed.values()) >= often
+
+    queue.extend = extend
+    consumer = Consumer(queue, handle, 1, 1, prefetch=count)
+    with consumer:
+        until(lambda: consumer.stats().received == count, "everything is held")
+        with Quick.changed:
+            assert Quick.changed.wait_for(lambda: everything_was_renewed(1), PATIENCE)
+            first = len(times)
+            assert Quick.changed.wait_for(lambda: everything_was_renewed(4), PATIENCE)
+        calls, items = len(times) - first, sum(Quick.calls[first:])
+        leases = (times[-1] - times[first]) / lease
+        gate.set()
+        assert consumer.wait_idle(PATIENCE)
+    report = consumer.shutdown()
+    assert max(Quick.calls) <= 10
+    assert calls <= items / 10 * 1.1, "calls went out half empty"
+    assert calls / leases <= 2_250
+    assert report.balanced
+    assert (report.stats.cleaned, report.stats.lost, report.stats.in_flight) == (count, 0, 0)
+
+
+def test_what_has_ended_is_renewed_no_more(tmp_path: Path) -> None:
+    """After its cleanup or its release, an item is in no `extend`; those that are still held go on."""
+    queue = LeasedQueue(["hold 0", "ok 1", "hold-fail:b 2", "ok 3"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs, max_handlers=2, backoff=lambda _: LONG)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 0 #1", "begun hold-fail:b 2 #1")
+        queue.wait_for_renewals(queue.delivery("ok 3"))
+        jobs.open("b")
+        events.wait_for(ItemsReleased, timeout=PATIENCE)
+        until(lambda: consumer.stats().cleaned == 2, "two are cleaned up")
+        queue.wait_for_renewals(queue.delivery("hold 0"))  # a call that began before them may run until now
+        ended = [queue.delivery(body) for body in ("ok 1", "hold-fail:b 2", "ok 3")]
+        before = [queue.extended(item) for item in ended]
+        queue.wait_for_renewals(queue.delivery("hold 0"), times=3)
+        assert [queue.extended(item) for item in ended] == before
+        jobs.open()
+        until(lambda: consumer.stats().cleaned == 3, "the rest is cleaned up")
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.released, stats.lost) == (3, 1, 0)
+
+
+@most_pools
+def test_a_late_heartbeat_never_undoes_a_back_off(pool: PoolKind, tmp_path: Path) -> None:
+    """A release waits for an `extend` of its item that is running, and none begins after it."""
+    inside, violated = threading.Event(), threading.Event()
+
+    def extend(items: list[Any]) -> None:
+        if any(item.body == "hold-fail 1" for item in items) and not inside.is_set():
+            inside.set()
+            violated.wait(ABSENT)  # that no release comes meanwhile is not announced by anything
+
+    def release(items: list[Any], delay: float) -> None:
+        violated.set()
+
+    queue = LeasedQueue(["hold-fail 1", "ok 2"], on_extend=extend, on_release=release)
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, backoff=lambda _: LONG)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold-fail 1 #1")
+        assert inside.wait(PATIENCE)
+        jobs.open()  # it fails while its lease is being extended
+        [released] = events.wait_for(ItemsReleased, timeout=PATIENCE)
+        [failed] = released.items
+        after = queue.extended(failed)
+        until(lambda: consumer.stats().cleaned == 1, "the other one is cleaned up")
+        queue.put("hold:b 3")
+        jobs.wait("begun hold:b 3 #1")
+        queue.wait_for_renewals(queue.delivery("hold:b 3"), times=2)
+        assert queue.extended(failed) == after
+        assert queue.stats()["delayed"] == 1, "the back-off was undone"
+        jobs.open("b")
+        until(lambda: consumer.stats().cleaned == 2, "the last one is cleaned up")
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.released, stats.failed) == (2, 1, 1)
+
+
+def test_a_verb_may_be_a_coroutine(tmp_path: Path) -> None:
+    """An `async def extend` runs on the loop, like every other verb."""
+
+    class Asynchronous(LeasedQueue):
+        async def prolong(self, items: Sequence[Any], seconds: float) -> None:
+            self.extending(items, seconds)
+
+    queue = Asynchronous(["hold 1", "ok 2"])
+    queue.extend = queue.prolong  # type: ignore[assignment]
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        queue.wait_for_renewals(queue.delivery("hold 1"), queue.delivery("ok 2"), times=2)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert books(consumer.shutdown(), queue).cleaned == 2
+
+
+# ---------------------------------------------------------------------------- what goes wrong with it
+
+
+@pytest.mark.parametrize("error", [OSError("no answer"), LeaseLost([]), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_an_extend_that_raises_does_no_harm(error: BaseException, tmp_path: Path) -> None:
+    """Whatever `extend` raises is tried again soon: the keeper lives, and nothing is lost."""
+    calls: list[None] = []
+
+    def extend(_: list[Any]) -> None:
+        calls.append(None)
+        if len(calls) <= 2:
+            raise error
+
+    queue = LeasedQueue(["hold 1", "ok 2"], lease=3.0, on_extend=extend)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 1 #1")
+        queue.wait_for(lambda: len(calls) > 3, "two calls that succeed")
+        assert len(keepers()) == 1
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert not events.of(WorkerDied)
+    assert not events.of(ItemsLost)
+    assert books(consumer.shutdown(), queue).cleaned == 2
+
+
+@pytest.mark.parametrize("often", [1, 3])
+def test_a_keeper_that_dies_is_revived(often: int, tmp_path: Path) -> None:
+    """The thread that renews leases is minded like any other: when it has ended another takes its place, and goes
+    on where it was.
+    """
+    queue = LeasedQueue(["hold 1", "ok 2"], lease=2.0)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        held = [queue.delivery("hold 1"), queue.delivery("ok 2")]
+        for number in range(1, often + 1):
+            queue.wait_for_renewals(*held)
+            [keeper] = keepers()
+            until(lambda keeper=keeper: not keeper.is_alive() or kill(keeper), "it is dead")  # type: ignore[misc]
+            events.wait_for(WorkerRevived, number, PATIENCE)
+        queue.wait_for_renewals(*held)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert {death.worker for death in events.of(WorkerDied)} == {"keeper"}
+    assert {revival.worker for revival in events.of(WorkerRevived)} == {"keeper"}
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.lost, stats.revived) == (2, 0, often)
+    assert not keepers()
+
+
+def test_those_that_are_not_named_were_extended(tmp_path: Path) -> None:
+    """Of a batch of which some leases are lost, the others are held on to; names of strangers mean nothing."""
+    strangers: list[Any] = [object()]
+
+    def extend(items: list[Any]) -> None:
+        if strangers:
+            raise LeaseLost([strangers.pop()])
+
+    queue = LeasedQueue(["hold 1", "ok 2", "ok 3"], on_extend=extend, without=["identity"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs, prefetch=2)
+    with at_work(consumer, jobs):
+        first, second, third = (queue.delivery(body) for body in ("hold 1", "ok 2", "ok 3"))
+        queue.wait_for_renewals(first, second, third, times=2)
+        queue.expire([second])
+        [lost] = events.wait_for(ItemsLost, timeout=PATIENCE)
+        assert among(second, lost.items)
+        assert len(lost.items) == 1
+        queue.wait_for_renewals(first, third, times=2)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert queue.cleaned(first)
+    assert queue.cleaned(third)
+    assert not queue.asked_to_clean(second)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost) == (4, 3, 1)
+    at_rest(queue)
+
+
+# ---------------------------------------------------------------------------- lost leases
+
+
+@most_pools
+def test_what_is_lost_on_the_belt_is_never_handed_over(pool: PoolKind, tmp_path: Path) -> None:
+    """An item whose lease is lost while it waits is somebody else's: no handler sees it, and it counts as lost."""
+    bodies = ["hold 0", "ok 1", "ok 2", "ok 3"]
+    queue = LeasedQueue(bodies, without=["identity"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, prefetch=3)  # so that there is room for no more
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 0 #1")
+        lost = [queue.delivery(body) for body in ("ok 1", "ok 3")]
+        queue.expire(lost)
+        told = events.wait_for(ItemsLost, timeout=PATIENCE)
+        until(lambda: sum(len(event.items) for event in events.of(ItemsLost)) == 2, "both are told of")
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    told = events.of(ItemsLost)
+    assert all(among(item, lost) for event in told for item in event.items)
+    assert sorted(jobs.handled()) == ["hold 0 #1", "ok 1 #2", "ok 2 #1", "ok 3 #2"]
+    assert not any(map(queue.asked_to_clean, lost))
+    assert not any(map(queue.was_given_back, lost))
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (6, 4, 2, 0)
+    at_rest(queue)
+
+
+@most_pools
+def test_a_handler_can_see_that_its_lease_is_lost(pool: PoolKind, tmp_path: Path) -> None:
+    """While it is handled, `current().lost` becomes true. A success is not cleaned up then, but remembered: when the
+    message comes again it is cleaned up on sight.
+    """
+    queue = LeasedQueue(["watch 1", "ok 2"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, prefetch=0)  # so that it does not come again meanwhile
+    with at_work(consumer, jobs):
+        jobs.wait("begun watch 1 #1")
+        first = queue.delivery("watch 1")
+        queue.expire([first])
+        jobs.wait("lost watch 1 #1")
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.notes("begun") == ["watch 1 #1", "ok 2 #1"]
+    assert not queue.asked_to_clean(first)
+    assert not queue.was_given_back(first)
+    assert queue.cleaned(queue.delivery("watch 1", 2))
+    [lost] = events.of(ItemsLost)
+    assert lost.items == (first,)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (3, 2, 1, 1)
+    at_rest(queue)
+
+
+@most_pools
+def test_a_lost_item_that_fails_is_lost_and_no_more(pool: PoolKind, tmp_path: Path) -> None:
+    """What failed after its lease was lost is not given back, since it is not ours, and not remembered either: when
+    it comes again it is handled again.
+    """
+    queue = LeasedQueue(["watch-fail 1"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, _ = line_of(pool, queue, jobs, prefetch=0)
+    with at_work(consumer, jobs):
+        jobs.wait("begun watch-fail 1 #1")
+        first = queue.delivery("watch-fail 1")
+        queue.expire([first])
+        second = queue.delivery("watch-fail 1", 2)
+        jobs.wait("begun watch-fail 1 #2")
+        queue.expire([second])  # or it would watch for ever
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.handled() == ["watch-fail 1 #1", "watch-fail 1 #2"]
+    assert not queue.was_given_back(first)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.released, stats.lost, stats.failed) == (3, 1, 0, 2, 1)
+    at_rest(queue)
+
+
+def test_without_identity_a_success_after_the_loss_is_handled_again(tmp_path: Path) -> None:
+    """Nothing can be remembered of what has no identity; it is not cleaned up all the same."""
+    queue = LeasedQueue(["watch 1"], without=["identity"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs, prefetch=0)
+    with at_work(consumer, jobs):
+        for attempt in (1, 2):
+            jobs.wait(f"begun watch 1 #{attempt}")
+            queue.expire([queue.delivery("watch 1", attempt)])
+            jobs.wait(f"lost watch 1 #{attempt}")
+        jobs.wait("begun watch 1 #3")
+        consumer.stop()
+        queue.expire([queue.delivery("watch 1", 3)])
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost) == (3, 0, 3)
+
+
+def test_lost_is_said_of_the_item_that_is_held(tmp_path: Path) -> None:
+    """In a chunk of several, `current().lost` is about the one that the handler holds, and each is settled by its
+    own lease.
+    """
+    queue = LeasedQueue(["hold 1", "watch 2", "hold:b 3"], without=["identity"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs, messages_bulk_size=3, prefetch=0)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 1 #1")
+        jobs.open()
+        jobs.wait("begun watch 2 #1")
+        queue.expire([queue.delivery("watch 2")])
+        jobs.wait("lost watch 2 #1", "begun hold:b 3 #1")
+        jobs.open("b")
+        jobs.wait("begun watch 2 #2")
+        queue.expire([queue.delivery("watch 2", 2)])
+        consumer.stop()
+    assert jobs.notes("done") == ["hold 1 #1", "hold:b 3 #1"]
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.lost) == (2, 2)
+
+
+@most_pools
+def test_what_is_lost_behind_the_item_in_hand(pool: PoolKind, tmp_path: Path) -> None:
+    """An item of a running chunk that is lost before it is its turn: the handler does not see it, or sees that it is
+    lost; and it is not cleaned up.
+    """
+    queue = LeasedQueue(["hold 1", "ok 2"], without=["identity"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, messages_bulk_size=2, prefetch=0)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 1 #1")
+        second = queue.delivery("ok 2")
+        queue.expire([second])
+        until(lambda: queue.extended(second) and not queue.running(second), "the line was told")
+        queue.wait_for_renewals(queue.delivery("hold 1"))  # and has had the time to do something about it
+        jobs.open()
+        events.wait_for(ItemsLost, timeout=PATIENCE)
+        assert consumer.wait_idle(PATIENCE)
+    assert "ok 2 #1" not in jobs.notes("done")
+    assert not queue.asked_to_clean(second)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost) == (3, 2, 1)
+    at_rest(queue)
+
+
+def test_what_is_lost_while_it_waits_for_cleanup(tmp_path: Path) -> None:
+    """It is not cleaned up any more, but remembered, and cleaned up on sight when it comes again."""
+    unblock = threading.Event()
+    queue = LeasedQueue(["ok 1", "ok 2"], on_cleanup=lambda _: unblock.wait(PATIENCE), cleanup_limit=1)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs, prefetch=0)
+    with at_work(consumer, jobs):
+        jobs.wait("done ok 2 #1")
+        second = queue.delivery("ok 2")
+        consumer.pause()  # so that it does not come again before its loss is noticed
+        queue.wait_for_renewals(second)
+        queue.expire([second])
+        queue.wait_for_renewals(second)
+        unblock.set()
+        events.wait_for(ItemsLost, timeout=PATIENCE)
+        consumer.resume()
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.handled() == ["ok 1 #1", "ok 2 #1"]
+    assert not queue.asked_to_clean(second)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (3, 2, 1, 1)
+    at_rest(queue)
+
+
+def test_a_loss_between_two_attempts_of_a_cleanup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cleanup that failed is not tried again once the lease is lost: the item is lost, and not tombstoned."""
+    monkeypatch.setattr(cleaner_module, "FIRST_RETRY", LEASE)
+
+    def cleanup(items: list[Any]) -> None:
+        if items[0].attempt == 1:
+            queue.expire(items)
+            raise OSError("not now")
+
+    queue = LeasedQueue(["ok 1"], on_cleanup=cleanup)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        events.wait_for(CleanupFailed, timeout=PATIENCE)
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.handled() == ["ok 1 #1"]
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.tombstoned, stats.duplicates) == (2, 1, 1, 0, 1)
+    at_rest(queue)
+
+
+@most_pools
+def test_what_comes_again_after_its_loss_is_renewed_again(pool: PoolKind, tmp_path: Path) -> None:
+    """A message that was lost while it is handled and has come again is held by its newer delivery: that is renewed,
+    and cleaned up.
+    """
+    queue = LeasedQueue(["hold 1"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, _ = line_of(pool, queue, jobs)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 1 #1")
+        first = queue.delivery("hold 1")
+        queue.wait_for_renewals(first)
+        consumer.pause()
+        queue.expire([first])
+        queue.wait_for_renewals(first)  # in vain, for it is lost
+        consumer.resume()
+        second = queue.delivery("hold 1", 2)
+        queue.wait_for_renewals(second, times=3)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.notes("begun") == ["hold 1 #1"]
+    assert queue.cleaned(second)
+    assert not queue.asked_to_clean(first)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (2, 1, 1, 1)
+    at_rest(queue)
+
+
+# ---------------------------------------------------------------------------- leases that nobody can renew
+
+
+@most_pools
+def test_a_lease_that_cannot_be_renewed_runs_out(pool: PoolKind, tmp_path: Path) -> None:
+    """With `lease` and no `extend`, nothing is handed over or cleaned up after its lease ran out; what was done in
+    vain is remembered.
+    """
+    queue = LeasedQueue(["watch 0", "ok 1", "ok 2"], without=["extend"])
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, prefetch=2)
+    with at_work(consumer, jobs):
+        first = [queue.delivery(body) for body in ("watch 0", "ok 1", "ok 2")]
+        jobs.wait("lost watch 0 #1")  # and the others were got with it
+        events.wait_for(ItemsLost, timeout=PATIENCE)
+        until(lambda: sum(len(event.items) for event in events.of(ItemsLost)) == 3, "all are lost")
+        queue.expire(first)  # the line did not wait to be told
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.notes("begun") == ["watch 0 #1", "ok 1 #2", "ok 2 #2"]
+    assert not any(map(queue.asked_to_clean, first))
+    assert not any(map(queue.was_given_back, first))
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (6, 3, 3, 1)
+    at_rest(queue)
+
+
+def test_a_lease_that_is_never_extended_runs_out(tmp_path: Path) -> None:
+    """An `extend` that raises for a whole lease loses it: nothing may be cleaned up by then."""
+    trouble = threading.Event()
+    trouble.set()
+
+    def extend(_: list[Any]) -> None:
+        if trouble.is_set():
+            raise OSError("no answer")
+
+    queue = LeasedQueue(["watch 0", "ok 1"], on_extend=extend)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs, prefetch=1)
+    with at_work(consumer, jobs):
+        first = [queue.delivery(body) for body in ("watch 0", "ok 1")]
+        jobs.wait("lost watch 0 #1")
+        trouble.clear()
+        until(lambda: sum(len(event.items) for event in events.of(ItemsLost)) == 2, "both are lost")
+        queue.expire(first)
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.notes("begun") == ["watch 0 #1", "ok 1 #2"]
+    assert not any(map(queue.asked_to_clean, first))
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (4, 2, 2, 1)
+    at_rest(queue)
+
+
+def test_what_is_held_for_too_long_is_let_go(tmp_path: Path) -> None:
+    """Beyond `max_lease_age` nothing is renewed: what waits on the belt is released with no delay, and what is being
+    handled loses its lease.
+    """
+    queue = LeasedQueue(["watch 0", "ok 1", "ok 2"])
+    jobs = jobs_of(THREADS, tmp_path)
+    supervision = Supervision(max_lease_age=2 * LEASE)
+    consumer, events = line_of(THREADS, queue, jobs, prefetch=2, supervision=supervision)
+    with at_work(consumer, jobs):
+        running, *waiting = (queue.delivery(body) for body in ("watch 0", "ok 1", "ok 2"))
+        queue.wait_for(lambda: all(map(queue.was_given_back, waiting)), "the belt is released")
+        jobs.wait("lost watch 0 #1")
+        extended = queue.extended(running)
+        queue.expire([running])  # the line did not wait to be told
+        assert consumer.wait_idle(PATIENCE)
+    assert extended >= 1, "it was renewed while it was young"
+    assert queue.extended(running) == extended
+    assert all(queue.was_given_back(item) == [0] for item in waiting)
+    assert all(event.delay == 0 for event in events.of(ItemsReleased))
+    assert jobs.handled()[0] == "watch 0 #1"
+    assert sorted(note.partition(" #")[0] for note in jobs.handled()) == ["ok 1", "ok 2", "watch 0"]
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.cleaned, stats.lost, stats.failed) == (3, 1, 0)
+    assert stats.released >= 2
+    at_rest(queue)
+
+
+# ---------------------------------------------------------------------------- more than can be renewed
+
+
+def test_more_than_can_be_renewed_lowers_intake_and_is_said() -> None:
+    """When renewals come late, the line says so (`LeasesBehind`, `fetching`) and fetches no more, until they are in
+    time again; then it goes on, and everything is done.
+    """
+    slow, gate = threading.Event(), threading.Event()
+    slow.set()
+    count = 400
+
+    def extend(_: list[Any]) -> None:
+        if slow.is_set():
+            threading.Event().wait(0.05)  # a call that takes long: 20 of them a second, for 10 items each
+
+    queue = LeasedQueue((f"ok {number}" for number in range(count)), lease=2.0, cleanup_limit=10, on_extend=extend)
+    events = RecordingObserver()
+
+    def handle(items: Iterator[Any]) -> None:
+        for _ in items:
+            gate.wait(PATIENCE)
+
+    consumer = Consumer(queue, handle, 1, 1, prefetch=count, observers=[events])
+    with consumer:
+        behind = events.wait_for(LeasesBehind, timeout=PATIENCE)[0]
+        assert behind.late > 0
+        until(lambda: consumer.stats().fetching == "leases are behind", "it says why it does not fetch")
+        slow.clear()
+        until(lambda: consumer.stats().fetching != "leases are behind", "it has recovered")
+        gate.set()
+        assert consumer.wait_idle(PATIENCE)
+    stats = books(consumer.shutdown(), queue)
+    assert stats.fetching == "stopped"
+    assert stats.cleaned == count
+    at_rest(queue)
+
+
+# ---------------------------------------------------------------------------- the end
+
+
+@most_pools
+def test_leases_are_renewed_until_the_line_has_ended(pool: PoolKind, tmp_path: Path) -> None:
+    """During the drain, what is being handled and what waits for cleanup is renewed as before; then the keeper ends."""
+    unblock = threading.Event()
+    queue = LeasedQueue(
+        ["hold 1", "hold 2", "hold:b 3"], on_cleanup=lambda _: unblock.wait(PATIENCE), cleanup_limit=1
+    )
+    jobs = jobs_of(pool, tmp_path)
+    consumer, events = line_of(pool, queue, jobs, max_handlers=3)
+    consumer.start()
+    jobs.wait("begun hold 1 #1", "begun hold 2 #1", "begun hold:b 3 #1")
+    held = [queue.delivery(body) for body in ("hold 1", "hold 2", "hold:b 3")]
+    shutdown = in_thread(consumer.shutdown)
+    until(lambda: consumer.state is State.DRAINING, "it drains")
+    queue.wait_for_renewals(*held, times=2)
+    jobs.open()
+    until(lambda: len(jobs.handled()) == 2, "two wait for cleanup")
+    queue.wait_for(lambda: queue.cleanups, "one is being cleaned up")
+    waiting = [item for item in held[:2] if not queue.asked_to_clean(item)]
+    queue.wait_for_renewals(held[2], *waiting, times=2)
+    jobs.open("b")
+    queue.wait_for_renewals(*waiting)
+    unblock.set()
+    stats = books(shutdown.result(), queue)
+    assert (stats.cleaned, stats.lost) == (3, 0)
+    assert not keepers()
+    assert not events.of(ItemsLost)
+    at_rest(queue)
+
+
+def test_an_extend_that_never_returns_does_not_keep_the_line(tmp_path: Path) -> None:
+    """A keeper stuck in the queue's `extend` at the end is left behind by name, and shutdown() returns."""
+    inside, unblock = threading.Event(), threading.Event()
+
+    def extend(_: list[Any]) -> None:
+        inside.set()
+        unblock.wait(PATIENCE)
+
+    queue = LeasedQueue(["hold 1"], lease=LEASE, on_extend=extend)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    consumer.start()
+    try:
+        assert inside.wait(PATIENCE)
+        jobs.open()
+        report = in_thread(consumer.shutdown).result()
+    finally:
+        unblock.set()
+    assert report.balanced
+    assert any("keeper" in left.where for left in report.leftovers)
+    until(lambda: not keepers(), "it has come back and ended")
+
+
+def test_run_once_renews_nothing(tmp_path: Path) -> None:
+    """One bulk in the calling thread: there is no keeper, and `extend` is not called."""
+    queue = LeasedQueue(["hold 1", "ok 2"], lease=LONG)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    once = in_thread(consumer.run_once)
+    jobs.wait("begun hold 1 #1")
+    assert not keepers()
+    jobs.open()
+    assert once.result().succeeded == 2
+    assert not queue.extensions
+    assert books(consumer.stats(), queue).cleaned == 2
+
+
+def test_run_once_does_not_clean_up_what_was_lost(tmp_path: Path) -> None:
+    """A lease that ran out in the middle of run_once() is lost there as well: seen by the handler, and not cleaned
+    up. The next run_once() remembers that it was done.
+    """
+    queue = LeasedQueue(["watch 1"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    once = in_thread(consumer.run_once)
+    jobs.wait("lost watch 1 #1")
+    assert once.result().succeeded == 0
+    queue.expire([queue.delivery("watch 1")])
+    assert consumer.run_once().succeeded == 1
+    assert jobs.handled() == ["watch 1 #1"]
+    stats = books(consumer.stats(), queue)
+    assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (2, 1, 1, 1)
+    at_rest(queue)
+
+
+# ---------------------------------------------------------------------------- everything at once
+
+
+class Loser:
+    """An observer that loses leases as fast as they are given: of every third item of each bulk."""
+
+    def __init__(self, queue: LeasedQueue) -> None:
+        self.queue = queue
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, BulkReceived):
+            self.queue.expire(event.items[::3])
+
+
+@most_pools
+def test_losses_in_a_busy_line(pool: PoolKind, tmp_path: Path) -> None:
+    """Leases that are lost while hundreds of items pass: everything is cleaned up by one delivery or another, and
+    every delivery has one fate.
+    """
+    count = 200
+    queue = LeasedQueue((f"ok {number}" for number in range(count)), on_cleanup=None)
+    jobs = jobs_of(pool, tmp_path)
+    loser = Loser(queue)
+    consumer, _ = line_of(pool, queue, jobs, max_handlers=2, messages_bulk_size=3, observers=[loser])
+    with at_work(consumer, jobs):
+        until(lambda: consumer.stats().received >= count // 2, "half is received")
+        loser.queue = LeasedQueue()  # enough
+        until(lambda: consumer.wait_idle(PATIENCE) and queue.empty(), "everything is done")
+    stats = consumer.shutdown().stats
+    assert stats.balanced
+    assert stats.in_flight == 0
+    assert not queue.violations, queue.violations
+    assert stats.received == len(queue.given)
+    assert queue.stats()["cleaned"] == count
+    assert Counter(jobs.notes("begun")).most_common(1)[0][1] == 1, "one delivery was handled twice"
+
