@@ -308,6 +308,40 @@ def test_one_blocked_get_does_not_starve_the_others() -> None:
     assert consumer.shutdown().balanced
 
 
+def test_what_a_getter_has_lent_it_does_not_bring() -> None:
+    """Room that others took over while a `get` hung is theirs: its getter comes back with a bulk, and then stops."""
+    both, freed, done = threading.Barrier(2), threading.Event(), threading.Event()
+
+    class Hanging:
+        calls = 0
+        lock = threading.Lock()
+
+        def get(self) -> list[int]:
+            with self.lock:
+                self.calls += 1
+                call = self.calls
+            if call <= 2:
+                both.wait(PATIENCE)  # so that each of the two getters has its half of the room
+            if call == 2:
+                freed.wait(PATIENCE)
+            return list(range(10))
+
+        def interrupt(self) -> None:
+            freed.set()
+            done.set()
+
+    def handler(items: Iterator[int]) -> None:
+        for _ in items:
+            done.wait(PATIENCE)
+
+    with Consumer(Hanging(), handler, max_workers=2, max_handlers=2, prefetch=98) as consumer:
+        until(lambda: consumer.stats().received >= 90, "one getter has brought its half, and of the other all but a bulk")
+        freed.set()
+        until(lambda: consumer.stats().received > 90 and consumer.stats().fetching == "no room", "the other is back")
+        assert consumer.stats().received == 100
+    assert consumer.shutdown().balanced
+
+
 @pytest.mark.parametrize(
     ("handled", "seconds", "prefetch"),
     [(1_000, 0.5, 100), (1_000, 1.0, 50), (10_000_000, 0.5, 4096), (0, 0.5, 10), (50, 0.5, 10)],

@@ -7,12 +7,16 @@ of an item from the queue's own record.
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import random
 import signal
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,8 @@ from queue_consumer import (
     WorkerDied,
     WorkerRevived,
 )
+from queue_consumer._pools import _births
+from queue_consumer._pools._births import Started
 from queue_consumer.testing import FaultyQueue, RecordingObserver
 from support.deaths import (
     PATIENCE,
@@ -630,3 +636,78 @@ def test_signals_of_a_child_are_its_own(pool: PoolKind, diary: Diary) -> None:
         assert consumer.shutdown().stats.cleaned == 5
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# ------------------------------------------------------------------ a child is buried once
+
+
+class Burial:
+    """A child that has ended. Who first asks for it is held up: the kernel has told of its end, and nobody knows yet.
+
+    It goes on when others have asked so often that they must have begun anew, or by `go_on`.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(PATIENCE,))
+        self._process.start()
+        self.child = Started(self._process)
+        self.child.kill()
+        assert self._process.pid is not None
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self.told, self.go_on = threading.Event(), threading.Event()
+        self._asked = 0
+        self._ask = os.waitpid
+        monkeypatch.setattr(os, "waitpid", self._waitpid)
+
+    def _waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        if pid == self._process.pid and self.told.is_set():
+            self._asked += 1
+            if self._asked > 2:
+                self.go_on.set()
+        answer = self._ask(pid, options)
+        if answer[0] == self._process.pid:
+            self.told.set()
+            assert self.go_on.wait(PATIENCE)
+        return answer
+
+    def ends(self, first: Callable[[], object], then: Callable[[], bool]) -> bool:
+        """What is said by a second one that asks while the first is held up."""
+        with ThreadPoolExecutor(1) as threads:
+            held_up = threads.submit(first)
+            assert self.told.wait(PATIENCE)
+            try:
+                return then()
+            finally:
+                self.go_on.set()
+                held_up.result(PATIENCE)
+
+
+@pytest.fixture
+def burial(monkeypatch: pytest.MonkeyPatch) -> Burial:
+    return Burial(monkeypatch)
+
+
+def test_two_that_ask_at_once_are_told_the_same(burial: Burial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread is being told that a child has ended, another does not hear that it still runs."""
+    lock = _births.reaping
+
+    class Announced:
+        def __enter__(self) -> None:
+            if burial.told.is_set():
+                burial.go_on.set()  # the second waits for the lock now, and will be told what the first was
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    monkeypatch.setattr(_births, "reaping", Announced())
+    assert burial.ends(lambda: burial.child.join(0), lambda: burial.child.join(0))
+    assert burial.child.epitaph().endswith("was killed by SIGKILL")
+    burial.child.close()
+
+
+def test_a_child_that_the_program_is_burying_is_waited_for(burial: Burial) -> None:
+    """The program asks after all children at that moment: whoever waits for this one sees its end, and closes it."""
+    assert burial.ends(multiprocessing.active_children, lambda: burial.child.join(PATIENCE))
+    assert burial.child.epitaph().endswith("was killed by SIGKILL")
+    burial.child.close()

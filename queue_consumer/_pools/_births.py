@@ -96,8 +96,7 @@ class Birth:
             name="queue_consumer-child",
             daemon=True,
         )
-        with reaping:
-            process.start()
+        process.start()
         return Started(process)
 
     def close(self) -> None:
@@ -106,7 +105,7 @@ class Birth:
 
 
 # Of two threads that ask at once whether a child has ended, one is told how, and the other that it runs: so only one
-# asks at a time. To start a child is to ask that of all the others, too.
+# asks at a time. Held for moments only: whoever else asks, as multiprocessing does, makes us ask once more.
 reaping = threading.Lock()
 
 
@@ -154,7 +153,8 @@ class Started:
         self._epitaph = self.epitaph()
         self.epitaph = lambda: self._epitaph  # type: ignore[method-assign]
         try:
-            self._process.close()
+            with reaping:
+                self._process.close()
         except ValueError:
             pass  # it still runs, in spite of SIGKILL: the kernel holds it
 
