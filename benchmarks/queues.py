@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Generic, TypeVar
 
+from queue_consumer import Lane
+
 BULK = 10
 
 T = TypeVar("T")
@@ -50,6 +52,32 @@ class BulkQueue:
             if self.cleaned >= self.total:
                 self.finished_at = perf_counter()
                 self.finished.set()
+
+
+class Lanes:
+    """Several `BulkQueue`s as lanes of one consumer, with priorities 0, 1, 2, …
+
+    Tells when the last item of all has been cleaned up.
+    """
+
+    def __init__(self, total: int, lanes: int) -> None:
+        self.finished_at = 0.0
+        self.finished = threading.Event()
+        self._total = total
+        share = total // lanes
+        totals = [total - share * (lanes - 1), *[share] * (lanes - 1)]
+        self._queues = [BulkQueue(each, each_cleanup=self._look) for each in totals]
+        self.lanes = [Lane(queue, priority, str(priority)) for priority, queue in enumerate(self._queues)]
+
+    @property
+    def cleaned(self) -> int:
+        return sum([queue.cleaned for queue in self._queues])
+
+    def _look(self, cleaned: int) -> None:
+        """Called by a queue that has counted: whoever counts the last sees them all."""
+        if self.cleaned >= self._total:
+            self.finished_at = perf_counter()
+            self.finished.set()
 
 
 class BlockingQueue(Generic[T]):

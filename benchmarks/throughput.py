@@ -20,7 +20,7 @@ from typing import Any
 import workloads
 from contender import Contender, Sample, cpus, rate
 from queue_consumer import Consumer
-from queues import BULK, BulkQueue
+from queues import BULK, BulkQueue, Lanes
 
 TOPIC = "throughput"
 
@@ -29,7 +29,7 @@ def consume(
     items: int,
     *,
     handler: Callable[..., object] | None = None,
-    source: BulkQueue | None = None,
+    source: BulkQueue | Lanes | None = None,
     **options: Any,
 ) -> Sample:
     """Runs `items` items through a Consumer; raises if the ledger and the queue do not agree afterwards."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, TypeAlias, cast
 
@@ -230,6 +230,23 @@ class Belt:
                 chunks.append(self.next())
             except IndexError:
                 return chunks
+
+    def sift(self, lane: Any, gone: Callable[[Any], bool]) -> list[Any]:
+        """Take off those items of this lane; the others stay as they are."""
+        if self.sorter is not None:
+            return self.sorter.sift(lane, gone)
+        found: list[Any] = []
+        for chunk in [self.chunk_of(parcel) for parcel in list(self.waiting)]:
+            if any(map(gone, chunk.items)):
+                try:
+                    self.waiting.remove(chunk)
+                except ValueError:
+                    continue  # a handler has it, and looks for itself
+                found += filter(gone, chunk.items)
+                chunk.items = [item for item in chunk.items if not gone(item)]
+                if chunk.items:
+                    self.put_back([chunk])
+        return found
 
     def holds(self) -> list[list[Any]]:
         """The items that wait, for the ledger's count."""

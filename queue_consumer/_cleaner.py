@@ -215,8 +215,14 @@ class Cleaner:
             custody.remember(items, now())
         custody.ended(items)
         tally.lost += len(items)
-        if self.line.observed:
-            self.line.observers.tell(ItemsLost(items=tuple(items)))
+        self.tell_losses(lane)
+
+    def tell_losses(self, lane: Lane) -> None:
+        """Say which leases are lost, once of each."""
+        news = lane.custody.news() if lane.custody is not None else []
+        if news:
+            log.warning("the leases of %d items are lost", len(news))
+            self.line.observers.tell(ItemsLost(items=tuple(news)))
 
     def behind(self, item: Any, lane: Lane) -> list[Any]:
         """Take off the belt what must not come before this item, which goes back."""
@@ -460,7 +466,13 @@ def bury(dead_letter: Callable[[Any, Failure], object], failure: Failure, items:
 
 
 def parted(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Those of `items` that a queue named as failed, and the others; if it named none of them, all have failed.
+    """Those of `items` that a queue named as failed, and the others; if it named none of them, all have failed."""
+    failed, done = picked(items, named)
+    return (failed, done) if failed else (items, [])
+
+
+def picked(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those of `items` that a queue named, and the others.
 
     Told apart by identity, each name for one item; only a name that is no item of ours may stand for its equal.
     """
@@ -477,7 +489,7 @@ def parted(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
             equal = next((index for index, item in enumerate(done) if equals(item, other)), None)
             if equal is not None:
                 failed.append(done.pop(equal))
-    return (failed, done) if failed else (items, [])
+    return failed, done
 
 
 def told_of(some: list[Any], items: list[Any], told: list[Any]) -> list[Any]:

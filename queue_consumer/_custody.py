@@ -10,15 +10,19 @@ Times are passed in. Calls of the queue are made by others: the keeper's `extend
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 NEVER = float("inf")
 REMEMBERED = 10_000  # identities
 MEMORY = 3600.0  # seconds
-MARGIN = 0.1  # of a lease: renewals of one bulk are spread over so much of it
+MARGIN = 0.05  # of a lease: so much before half-time renewals are spread
+SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
+AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
 
 
 class Hold:
@@ -101,7 +105,9 @@ class Custody:
         self._memory = Memory()
         self._by_object: dict[int, Hold] = {}
         self._by_identity: dict[Hashable, Hold] = {}
-        self._due: deque[tuple[float, Hold]] = deque()  # to be renewed, about in order
+        self._due: list[tuple[float, int, Hold]] = []  # a heap: when each is to be renewed
+        self._count = itertools.count()
+        self._news: list[Any] = []
         self._changed = threading.Condition()
 
     # ------------------------------------------------------------------ arrival
@@ -173,7 +179,7 @@ class Custody:
         if identity is not None:
             self._by_identity[identity] = hold
         if self.lease is not None and self._renewed:
-            self._due.append((now + self.lease * (0.5 - MARGIN * early), hold))
+            self._renew_at(now + self.lease * (0.5 - MARGIN * early), hold)
 
     def _replace(self, hold: Hold, item: Any, now: float, until: float) -> None:
         """The same message again: its newer delivery is the one that counts. The older is still known by its object,
@@ -191,8 +197,9 @@ class Custody:
         hold = self._by_object.get(id(item))
         if hold is None:
             return False
-        if not hold.lost and hold.until <= now:
-            self._lose(hold)
+        if hold.until <= now:
+            with self._changed:
+                self._lose(hold)
         return hold.lost
 
     def aged(self, item: Any, now: float) -> bool:
@@ -200,9 +207,21 @@ class Custody:
         hold = self._by_object.get(id(item))
         return hold is not None and self.max_age is not None and now - hold.since >= self.max_age
 
+    def gone(self, item: Any, now: float) -> bool:
+        """True if it should wait for a handler no longer."""
+        return self.lost(item, now) or self.aged(item, now)
+
+    def news(self) -> list[Any]:
+        """What was found to be lost since this was last asked."""
+        with self._changed:
+            news, self._news = self._news, []
+        return news
+
     def _lose(self, hold: Hold) -> None:
-        hold.lost = True
-        self.losses += 1
+        if not hold.lost:
+            hold.lost = True
+            self.losses += 1
+            self._news.append(hold.item)
 
     # ------------------------------------------------------------------ renewal
 
@@ -213,52 +232,55 @@ class Custody:
         except IndexError:
             return NEVER
 
+    def _renew_at(self, due: float, hold: Hold) -> None:
+        heapq.heappush(self._due, (due, next(self._count), hold))
+
     def to_renew(self, most: int, now: float) -> list[Hold]:
         """A batch for `extend`: those that are due, and to fill it those that soon will be."""
         assert self.lease is not None
         batch: list[Hold] = []
-        soon = now + self.lease * MARGIN
+        soon = now + self.lease * SOON
         with self._changed:
             while self._due and len(batch) < most:
-                due, hold = self._due[0]
+                due, _, hold = self._due[0]
                 if due > (soon if batch else now):
                     break
-                self._due.popleft()
+                heapq.heappop(self._due)
                 if not hold.count:
                     continue  # it has ended
-                if hold.until <= now and not hold.lost:
+                if hold.until <= now:
                     self._lose(hold)
-                if hold.lost or (self.max_age is not None and now - hold.since >= self.max_age):
+                if hold.lost:
+                    continue
+                if self.max_age is not None and now - hold.since >= self.max_age:
+                    self.losses += 1  # it is as good as one
+                    self._renew_at(hold.until, hold)  # and then it is one
                     continue
                 if hold.quiet:
-                    self._due.append((now + self.lease * MARGIN, hold))  # it may not be taken back after all
+                    self._renew_at(now + self.lease * AGAIN, hold)  # it may not be taken back after all
                     continue
                 hold.extending = True
                 batch.append(hold)
         return batch
 
-    def renewed(self, batch: Iterable[Hold], lost: Iterable[Any], asked: float, *, failed: bool, early: float) -> int:
-        """How an `extend` ended that was asked for at that time; how many leases it found to be lost."""
+    def renewed(self, batch: Iterable[Hold], lost: Iterable[Any], asked: float, *, failed: bool, early: float) -> None:
+        """How an `extend` ended that was asked for at that time, and which leases it found to be lost."""
         assert self.lease is not None
         gone = {id(item) for item in lost}
-        count = 0
         with self._changed:
             for hold in batch:
                 hold.extending = False
                 if not hold.count:
                     continue  # it has ended meanwhile
                 if id(hold.item) in gone:
-                    if not hold.lost:
-                        self._lose(hold)
-                        count += 1
+                    self._lose(hold)
                     continue
                 if not failed:
                     hold.until = max(hold.until, asked + self.lease)
                     hold.times += 1
-                wait = self.lease * MARGIN if failed else self.lease * (0.5 - MARGIN * early)
-                self._due.append((asked + wait, hold))
+                wait = self.lease * AGAIN if failed else self.lease * (0.5 - MARGIN * early)
+                self._renew_at(asked + wait, hold)
             self._changed.notify_all()
-        return count
 
     # ------------------------------------------------------------------ the end
 
@@ -279,7 +301,7 @@ class Custody:
                     hold.quiet = True
                     while hold.extending and self._changed.wait(self.lease):
                         pass
-                if not hold.lost and hold.until <= now:
+                if hold.until <= now:
                     self._lose(hold)
                 (lost if hold.lost else ours).append(item)
         return ours, lost

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ._cleaner import parted
+from ._cleaner import picked
 from ._custody import Custody, Hold
 from ._errors import LeaseLost
 from ._events import LeasesBehind, log
 from ._line import Lane, Line, Worker, now
+from ._settling import Settling
 
 LATE = 0.25  # of a lease: renewals that come so late are too many
 IN_TIME = 0.1
@@ -24,8 +25,10 @@ class Keeper(Worker):
 
     kind = "keeper"
 
-    def __init__(self, line: Line, name: str = "keeper") -> None:
-        super().__init__(line, name)
+    def __init__(self, line: Line, settling: Settling) -> None:
+        super().__init__(line, "keeper")
+        self._settling = settling
+        self._seen: dict[Lane, int] = {}
         self.closing = False
         self.productive = False
         self._lanes = [lane for lane in line.lanes if renews(lane)]
@@ -65,6 +68,10 @@ class Keeper(Worker):
         self._note_lateness(custody, late)
         if batch:
             self._renew(lane, custody, batch)
+        if custody.losses != self._seen.get(lane, 0):
+            self._seen[lane] = custody.losses
+            self._settling.cleaner.tell_losses(lane)
+            self._settling.sift(lane, self.tally)
         return bool(batch)
 
     def _renew(self, lane: Lane, custody: Custody, batch: list[Hold]) -> None:
@@ -76,14 +83,12 @@ class Keeper(Worker):
             lane.port.extend(items[:], custody.lease)
             failed = False
         except LeaseLost as error:
-            lost, _ = parted(items, error.items)
+            lost, _ = picked(items, error.items)
             failed = False
         except BaseException as error:  # they are ours until their lease has run out, and it is tried again
             log.warning("extend of %d items failed: %r", len(items), error)
         finally:
-            count = custody.renewed(batch, lost, asked, failed=failed, early=random.random())
-        if count:
-            log.warning("the leases of %d items are lost", count)
+            custody.renewed(batch, lost, asked, failed=failed, early=random.random())
         self.productive = True
 
     def _note_lateness(self, custody: Custody, late: float) -> None:

@@ -8,7 +8,7 @@ items of one key: so when an item fails, nothing that must come after it has bee
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ._chunk import Chunk
@@ -31,6 +31,10 @@ class Pile(Protocol):
 
     def sweep(self, key: Hashable) -> list[Any]:
         """Take out all the items of this key that wait."""
+        ...
+
+    def sift(self, gone: Callable[[Any], bool]) -> list[Any]:
+        """Take out those items, wherever they stand."""
         ...
 
     def clear(self) -> list[Chunk]: ...
@@ -56,6 +60,10 @@ class PlainPile:
 
     def sweep(self, key: Hashable) -> list[Any]:
         return []
+
+    def sift(self, gone: Callable[[Any], bool]) -> list[Any]:
+        found, _ = sifted(self._chunks, gone)
+        return found
 
     def clear(self) -> list[Chunk]:
         chunks = list(self._chunks)
@@ -128,6 +136,19 @@ class KeyedPile:
             self._ready.remove(key)
         return [item for item, _ in waiting]
 
+    def sift(self, gone: Callable[[Any], bool]) -> list[Any]:
+        found, keys = sifted(self._front, gone)
+        self.free(keys)
+        for key in list(self._waiting):
+            theirs = self._waiting[key]
+            found += [item for item, _ in theirs if gone(item)]
+            stay = deque((item, at) for item, at in theirs if not gone(item))
+            if stay:
+                self._waiting[key] = stay
+            else:
+                self.sweep(key)
+        return found
+
     def clear(self) -> list[Chunk]:
         chunks = [*self]
         self._front.clear()
@@ -142,6 +163,23 @@ class KeyedPile:
         yield from list(self._front)
         for key, waiting in list(self._waiting.items()):
             yield Chunk([item for item, _ in waiting], self._lane, keys=[key] * len(waiting))
+
+
+def sifted(chunks: deque[Chunk], gone: Callable[[Any], bool]) -> tuple[list[Any], list[Hashable]]:
+    """Take those items out of these chunks; the items, and the keys that they had."""
+    found: list[Any] = []
+    keys: list[Hashable] = []
+    for chunk in list(chunks):
+        out = [index for index, item in enumerate(chunk.items) if gone(item)]
+        if not out:
+            continue
+        stay = [index for index in range(len(chunk.items)) if index not in out]
+        found += [chunk.items[index] for index in out]
+        keys += keys_of(chunk, out) or ()
+        chunk.items, chunk.keys = [chunk.items[index] for index in stay], keys_of(chunk, stay)
+        if not stay:
+            chunks.remove(chunk)
+    return found, keys
 
 
 class Unkeyed:

@@ -134,6 +134,11 @@ class Sorter:
         with self._lock:
             return self._places[id(lane)].pile.sweep(key)
 
+    def sift(self, lane: Any, gone: Callable[[Any], bool]) -> list[Any]:
+        """Take out those items of this lane."""
+        with self._lock:
+            return self._places[id(lane)].pile.sift(gone)
+
     def clear(self) -> list[Chunk]:
         """Take everything out."""
         with self._lock:

@@ -49,6 +49,8 @@ class Plug:
 
 
 def checked_lanes(queue: Any) -> list[Lane]:
+    if isinstance(queue.lanes, str) or not hasattr(queue.lanes, "__iter__"):
+        raise TypeError(f"queue.lanes must be an iterable of Lane(queue, priority, name); got {queue.lanes!r}")
     lanes: list[Any] = list(queue.lanes)
     if not lanes:
         raise ValueError(f"queue.lanes must have at least one Lane; got none from {queue!r}")

@@ -134,6 +134,18 @@ class Settling:
         for lane, theirs in items.items():
             self.give_back(theirs, lane, tally)
 
+    def sift(self, lane: Lane, tally: Tally) -> None:
+        """Take off the belt what should wait for a handler no longer."""
+        custody, at = lane.custody, now()
+        assert custody is not None
+        gone = self._line.belt.sift(lane, lambda item: custody.gone(item, at))
+        lost = [item for item in gone if custody.lost(item, at)]
+        old = [item for item in gone if not custody.lost(item, at)]
+        tally.freed += len(lost)
+        self.cleaner.lose(lost, lane, tally)
+        if old:
+            self.give_back(old, lane, tally)
+
     def admit(self, chunk: Chunk, tally: Tally) -> bool:
         """See which of a chunk's items are still ours, before they are handed over; False if none is."""
         custody, at = chunk.lane.custody, now()

@@ -69,7 +69,7 @@ class Stations:
 
     def keeper(self) -> Keeper | None:
         """Who renews leases, if there are any to renew."""
-        return Keeper(self.line) if any(map(renews, self.line.lanes)) else None
+        return Keeper(self.line, self.settling) if any(map(renews, self.line.lanes)) else None
 
     def pool(self, context: contextvars.Context, policy: Supervision) -> Pool:
         """The pool of the options, not started. `context`: what every handler call gets a copy of."""

@@ -28,8 +28,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("_arguments", "_belt"),
     ("_line",),
     ("_cleaner",),
-    ("_keeper", "_settling"),
-    ("_getter",),
+    ("_settling",),
+    ("_getter", "_keeper"),
     ("_pools",),  # a package is one place: its own files may import each other
     ("_stations",),
     ("_drain", "_once"),

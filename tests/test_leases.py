@@ -31,7 +31,7 @@ from queue_consumer import (
 )
 from queue_consumer import _cleaner as cleaner_module
 from queue_consumer.testing import RecordingObserver
-from support.custody import LEASE, PATIENCE, LeasedQueue, among, at_rest, at_work, books, jobs_of, line_of
+from support.custody import LEASE, PATIENCE, LeasedQueue, among, at_rest, at_work, books, jobs_of, line_of, pause
 from support.lifecycle import in_thread, until
 from support.line_pools import THREADS, PoolKind, most_pools
 
@@ -363,9 +363,9 @@ def test_what_is_lost_on_the_belt_is_never_handed_over(pool: PoolKind, tmp_path:
     with at_work(consumer, jobs):
         jobs.wait("begun hold 0 #1")
         lost = [queue.delivery(body) for body in ("ok 1", "ok 3")]
+        queue.wait_for_renewals(*lost)
         queue.expire(lost)
-        told = events.wait_for(ItemsLost, timeout=PATIENCE)
-        until(lambda: sum(len(event.items) for event in events.of(ItemsLost)) == 2, "both are told of")
+        queue.wait_for_renewals(*lost)  # of which the line learns that they are lost
         jobs.open()
         assert consumer.wait_idle(PATIENCE)
     told = events.of(ItemsLost)
@@ -385,12 +385,15 @@ def test_a_handler_can_see_that_its_lease_is_lost(pool: PoolKind, tmp_path: Path
     """
     queue = LeasedQueue(["watch 1", "ok 2"])
     jobs = jobs_of(pool, tmp_path)
-    consumer, events = line_of(pool, queue, jobs, prefetch=0)  # so that it does not come again meanwhile
+    consumer, events = line_of(pool, queue, jobs, prefetch=0)
     with at_work(consumer, jobs):
         jobs.wait("begun watch 1 #1")
         first = queue.delivery("watch 1")
+        pause(consumer)
         queue.expire([first])
         jobs.wait("lost watch 1 #1")
+        until(lambda: consumer.stats().lost == 1, "it has come to its end")
+        consumer.resume()
         assert consumer.wait_idle(PATIENCE)
     assert jobs.notes("begun") == ["watch 1 #1", "ok 2 #1"]
     assert not queue.asked_to_clean(first)
@@ -414,10 +417,12 @@ def test_a_lost_item_that_fails_is_lost_and_no_more(pool: PoolKind, tmp_path: Pa
     with at_work(consumer, jobs):
         jobs.wait("begun watch-fail 1 #1")
         first = queue.delivery("watch-fail 1")
+        pause(consumer)
         queue.expire([first])
-        second = queue.delivery("watch-fail 1", 2)
+        until(lambda: consumer.stats().lost == 1, "it has come to its end")
+        consumer.resume()
         jobs.wait("begun watch-fail 1 #2")
-        queue.expire([second])  # or it would watch for ever
+        queue.expire([queue.delivery("watch-fail 1", 2)])  # or it would watch for ever
         assert consumer.wait_idle(PATIENCE)
     assert jobs.handled() == ["watch-fail 1 #1", "watch-fail 1 #2"]
     assert not queue.was_given_back(first)
@@ -498,7 +503,7 @@ def test_what_is_lost_while_it_waits_for_cleanup(tmp_path: Path) -> None:
     with at_work(consumer, jobs):
         jobs.wait("done ok 2 #1")
         second = queue.delivery("ok 2")
-        consumer.pause()  # so that it does not come again before its loss is noticed
+        pause(consumer)  # so that it does not come again before its loss is noticed
         queue.wait_for_renewals(second)
         queue.expire([second])
         queue.wait_for_renewals(second)
@@ -546,7 +551,7 @@ def test_what_comes_again_after_its_loss_is_renewed_again(pool: PoolKind, tmp_pa
         jobs.wait("begun hold 1 #1")
         first = queue.delivery("hold 1")
         queue.wait_for_renewals(first)
-        consumer.pause()
+        pause(consumer)
         queue.expire([first])
         queue.wait_for_renewals(first)  # in vain, for it is lost
         consumer.resume()
@@ -738,7 +743,7 @@ def test_run_once_renews_nothing(tmp_path: Path) -> None:
     """One bulk in the calling thread: there is no keeper, and `extend` is not called."""
     queue = LeasedQueue(["hold 1", "ok 2"], lease=LONG)
     jobs = jobs_of(THREADS, tmp_path)
-    consumer, _ = line_of(THREADS, queue, jobs)
+    consumer, _ = line_of(THREADS, queue, jobs, messages_bulk_size=2)
     once = in_thread(consumer.run_once)
     jobs.wait("begun hold 1 #1")
     assert not keepers()

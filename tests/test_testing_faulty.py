@@ -342,6 +342,7 @@ def test_an_extend_that_comes_too_late_for_a_cleanup_is_no_broken_promise() -> N
     assert extend(faulty, items) == items[:1]
     faulty.cleanup(items[1:])
     faulty.reconcile(stats(received=2, cleaned=2))
+    faulty.reconcile(stats(received=2, cleaned=1, lost=1))
 
 
 def test_a_loss_that_was_told_just_now_may_be_cleaned_up_meanwhile() -> None:
@@ -353,6 +354,56 @@ def test_a_loss_that_was_told_just_now_may_be_cleaned_up_meanwhile() -> None:
         faulty.cleanup([lost])
     faulty.cleanup(items[1:])
     faulty.reconcile(stats(received=2, cleaned=1, tombstoned=1))
+
+
+def cleaned_up_meanwhile() -> FaultyQueue:
+    """While a cleanup was on its way, the message came again."""
+    faulty = FaultyQueue("a", script={"get": ["ok", "duplicate"], "cleanup": ["slow"]}, slow=60)
+    first = faulty.get()
+    cleaning = threading.Thread(target=faulty.cleanup, args=(first,))
+    cleaning.start()
+    while not faulty.injected["cleanup", "slow"]:
+        cleaning.join(0.001)
+    second = faulty.get()
+    while cleaning.is_alive():
+        faulty.interrupt()
+        cleaning.join(0.01)
+    faulty.cleanup(second)
+    return faulty
+
+
+def released_meanwhile() -> FaultyQueue:
+    """Before it was known that a release had succeeded, the message came again."""
+    faulty = FaultyQueue("a", script={"get": ["ok", "duplicate"]})
+    first, second = faulty.get(), faulty.get()
+    faulty.release(first)
+    faulty.cleanup(second)
+    return faulty
+
+
+@pytest.mark.parametrize(
+    ("story", "truth"),
+    [
+        (cleaned_up_meanwhile, {"cleaned": 2}),
+        (cleaned_up_meanwhile, {"cleaned": 1, "lost": 1, "duplicates": 1}),
+        (released_meanwhile, {"cleaned": 1, "released": 1}),
+        (released_meanwhile, {"cleaned": 1, "lost": 1, "duplicates": 1}),
+    ],
+)
+def test_what_is_lost_while_it_is_ended_may_be_counted_as_either(
+    story: Callable[[], FaultyQueue], truth: dict[str, int]
+) -> None:
+    """It was lost and ended at the same time; the consumer counts one of them, once."""
+    story().reconcile(stats(received=2, **truth))
+
+
+def test_what_is_lost_after_it_was_ended_is_not_lost() -> None:
+    """What came again because it was released was released, and nothing else."""
+    faulty = FaultyQueue("a")
+    faulty.release(faulty.get())
+    faulty.cleanup(faulty.get())
+    with pytest.raises(AssertionError, match="says that 0 were released, and the queue was asked for 1"):
+        faulty.reconcile(stats(received=2, cleaned=1, lost=1))
 
 
 # Order.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
 
 from queue_consumer import MemoryQueue, Report, Stats, UsageError
 from queue_consumer.memory import MemoryMessage
+
+End: TypeAlias = Literal["cleaned", "released"]
 
 
 class Books:
@@ -20,9 +22,13 @@ class Books:
     def __init__(self, queue: MemoryQueue[Any]) -> None:
         self.lock = threading.Lock()
         self.given: dict[int, Any] = {}
+        self._deliveries: dict[Any, list[Any]] = {}  # by the ids of their messages
         self.gone: set[Any] = set()  # messages that are truly cleaned up
-        self.confirmed: dict[int, Literal["cleaned", "released"]] = {}  # what the consumer was told
+        self.confirmed: dict[int, End] = {}  # what the consumer was told
         self._queue = queue
+        self._moments = 0
+        self._asked: dict[int, int] = {}  # the moment at which the get() began that gave it
+        self._ended: dict[int, int] = {}  # the moment at which it was confirmed
         self._told: set[int] = set()  # what extend() named as lost
         self._known: set[int] = set()  # and the consumer knows by now
         self._tried: set[int] = set()  # to end, by whatever verb
@@ -31,19 +37,26 @@ class Books:
 
     # What is written down.
 
-    def give(self, items: list[Any]) -> list[Any]:
-        """The consumer is given these."""
+    def give(self, get: Callable[[], list[Any]]) -> list[Any]:
+        """The consumer is given what this gives."""
+        asked = self._moments
+        items = get()
         with self.lock:
             for item in items:
                 if not isinstance(item, MemoryMessage):
                     raise UsageError(f"a FaultyQueue needs messages, that were put into its queue; got {item!r}")
                 self.given[id(item)] = item
+                self._deliveries.setdefault(item.id, []).append(item)
+                self._asked[id(item)] = asked
         return items
 
-    def confirm(self, items: Iterable[Any], how: Literal["cleaned", "released"]) -> None:
+    def confirm(self, items: Iterable[Any], how: End) -> None:
         """The consumer is told that this was done to these."""
         with self.lock:
-            self.confirmed.update((id(item), how) for item in items)
+            self._moments += 1
+            for item in items:
+                self.confirmed[id(item)] = how
+                self._ended[id(item)] = self._moments
 
     def tell_lost(self, items: Iterable[Any]) -> None:
         """The consumer is told that these are lost."""
@@ -119,32 +132,50 @@ class Books:
         with self.lock:
             findings = list(self._findings)
             confirmed = Counter(self.confirmed.values())
+            both = set(self._crossed())
+            crossed = Counter(self.confirmed[key] for key in both)
             if not stats.balanced:
                 findings.append(f"the ledger does not balance: {stats}")
             if stats.received != len(self.given):
                 findings.append(
                     f"the ledger says that {stats.received} were received, and get() gave {len(self.given)}"
                 )
-            for name, ours, theirs in (
-                ("cleaned up (or dropped)", confirmed["cleaned"], stats.cleaned + stats.dropped),
-                ("released", confirmed["released"], stats.released),
-            ):
-                if ours != theirs:
+            says: tuple[tuple[str, End, int], ...] = (
+                ("cleaned up (or dropped)", "cleaned", stats.cleaned + stats.dropped),
+                ("released", "released", stats.released),
+            )
+            for name, how, theirs in says:
+                ours = confirmed[how]
+                if not ours - crossed[how] <= theirs <= ours:
                     findings.append(f"the ledger says that {theirs} were {name}, and the queue was asked for {ours}")
-            findings += self._false_losses(stats, let_go, takes_back)
+            findings += self._false_losses(stats, let_go + len(both), takes_back)
+            findings += self._false_duplicates(stats, both)
             findings += self._missing(stats)
             if handled is not None:
                 findings += self._false_receipts(handled)
         return findings
 
+    def _crossed(self) -> Iterator[int]:
+        """What had an end and was lost at the same time: both are true, and the consumer counts one of them.
+
+        While a call that ends it was under way, another delivery of the message came, or `extend` no longer found it.
+        """
+        for key, how in self.confirmed.items():
+            newer = [self._asked[id(other)] for other in self._newer(self.given.get(key))]
+            # A message that is cleaned up does not come again: if it did, it was on its way.
+            if key in self._told or any(how == "cleaned" or asked < self._ended[key] for asked in newer):
+                yield key
+
+    def _newer(self, item: Any) -> list[Any]:
+        """Later deliveries of the same message."""
+        if item is None:  # it was never given
+            return []
+        return [other for other in self._deliveries[item.id] if other.attempt > item.attempt]
+
     def _false_losses(self, stats: Stats, let_go: int, takes_back: bool) -> Iterator[str]:
         """Lost is what extend() said so of, or what came again before it had ended; or what nobody holds any more."""
-        latest: dict[Any, Any] = {}
-        for item in self.given.values():
-            if item.id not in latest or latest[item.id].attempt < item.attempt:
-                latest[item.id] = item
         open_ = [item for key, item in self.given.items() if key not in self.confirmed]
-        lost = [item for item in open_ if id(item) in self._told or latest[item.id] is not item]
+        lost = [item for item in open_ if id(item) in self._told or self._newer(item)]
         # What the consumer tried to end in vain is tombstoned or left, if that was before it was lost.
         least = len([item for item in lost if id(item) not in self._tried])
         least -= stats.abandoned + stats.in_flight + (0 if takes_back else stats.left)
@@ -156,7 +187,10 @@ class Books:
         if stats.lost > most:
             yield f"the ledger says that {stats.lost} were lost, and {most} at most can have been"
 
-        ended = {(item.id, item.attempt) for key, item in self.given.items() if self.confirmed.get(key) == "released"}
+    def _false_duplicates(self, stats: Stats, both: set[int]) -> Iterator[str]:
+        """What comes again because it was released is no duplicate."""
+        back = {key for key, how in self.confirmed.items() if how == "released"} - both
+        ended = {(item.id, item.attempt) for key, item in self.given.items() if key in back}
         again = [item for item in self.given.values() if item.attempt > 1 and (item.id, item.attempt - 1) not in ended]
         if stats.duplicates > len(again):
             yield f"the ledger says that {stats.duplicates} were duplicates, and {len(again)} can have been"

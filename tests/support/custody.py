@@ -18,9 +18,10 @@ from queue_consumer import Consumer, MemoryQueue, Report, Stats, Supervision, cu
 from queue_consumer.memory import MemoryMessage
 from queue_consumer.testing import ManualClock, RecordingObserver
 from support.deaths import Diary
+from support.lifecycle import until
 from support.line_pools import PoolKind
 
-PATIENCE = 30.0  # seconds after which a test that waits has failed; never waited for in one that passes
+PATIENCE = 20.0  # seconds after which a test that waits has failed; never waited for in one that passes
 LOOK = 0.002  # seconds between two looks at a gate or a flag, which ring no bell
 LEASE = 0.4  # seconds, where nothing runs out by itself
 
@@ -289,6 +290,12 @@ def at_work(consumer: Consumer[Any], jobs: Jobs) -> Generator[None]:
         except BaseException:
             jobs.over.touch()
             raise
+
+
+def pause(consumer: Consumer[Any]) -> None:
+    """Stop fetching, and wait until no `get` runs any more."""
+    consumer.pause()
+    until(lambda: consumer.stats().fetching == "paused", "it is paused")
 
 
 def at_once(attempt: int) -> float:
