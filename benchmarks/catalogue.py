@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cost
+import keys
 import latency
 import memory
 import peers
@@ -17,6 +18,7 @@ ALL: list[Contender] = [
     *(c for c in throughput.CONTENDERS if c.kind == "ours"),
     *latency.CONTENDERS,
     *utilisation.CONTENDERS,
+    *keys.CONTENDERS,
     *memory.CONTENDERS,
     *start_and_stop.CONTENDERS,
     *cost.CONTENDERS,

@@ -92,14 +92,14 @@ CONTENDERS = [
     _contender("time_limit", functools.partial(_threads, time_limit=60)),
     _contender("threads, 1 KiB messages", functools.partial(bodies, pool="threads")),
     _contender("one queue with lanes, of one", functools.partial(lanes, count=1)),
-    _contender("three lanes", functools.partial(lanes, count=3)),
+    _contender("three lanes", functools.partial(lanes, count=3), 100_000),
     *(_contender(f"keys: {count:,}", functools.partial(keys, count=count), 200_000) for count in (1, 10, 100, 1_000)),
-    _contender("identity", known),
-    _contender("leases", leased),
+    _contender("identity", known, 300_000),
+    _contender("leases", leased, 300_000),
     _contender("processes as they come", functools.partial(consume, pool="processes", messages_bulk_size=CHUNK)),
     _contender("processes, 1 KiB messages", functools.partial(bodies, pool="processes"), 200_000),
-    _contender("processes, three lanes", functools.partial(lanes, count=3, pool="processes"), 100_000),
-    _contender("processes, keys: 1,000", functools.partial(keys, count=1_000, pool="processes"), 100_000),
+    _contender("processes, three lanes", functools.partial(lanes, count=3, pool="processes"), 50_000),
+    _contender("processes, keys: 1,000", functools.partial(keys, count=1_000, pool="processes"), 50_000),
 ]
 
 

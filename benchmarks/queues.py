@@ -54,8 +54,22 @@ class BulkQueue:
                 self.finished.set()
 
 
+class Road(BulkQueue):
+    """A `BulkQueue` that says at once that it has come to its end, so that no lower lane waits for its last answer."""
+
+    def __init__(self, total: int, each_cleanup: Callable[[int], None]) -> None:
+        super().__init__(total, each_cleanup=each_cleanup)
+        self._over = False
+
+    def get(self) -> Sequence[int]:
+        if self._next == self.total and not self._over:
+            self._over = True
+            return ()
+        return super().get()
+
+
 class Lanes:
-    """Several `BulkQueue`s as lanes of one consumer, with priorities 0, 1, 2, …
+    """Several queues as lanes of one consumer, with priorities 0, 1, 2, …
 
     Tells when the last item of all has been cleaned up.
     """
@@ -66,7 +80,7 @@ class Lanes:
         self._total = total
         share = total // lanes
         totals = [total - share * (lanes - 1), *[share] * (lanes - 1)]
-        self._queues = [BulkQueue(each, each_cleanup=self._look) for each in totals]
+        self._queues = [Road(each, self._look) for each in totals]
         self.lanes = [Lane(queue, priority, str(priority)) for priority, queue in enumerate(self._queues)]
 
     @property

@@ -45,6 +45,12 @@ def nap(items: Iterable[Any]) -> None:
         time.sleep(NAP)
 
 
+def work(items: Iterable[int]) -> None:
+    """Takes 0 to 5 ms an item, the same item always as long."""
+    for item in items:
+        time.sleep(item * 7919 % 1000 * 5e-6)
+
+
 def wait_at_the_gate(items: Iterable[Any]) -> None:
     for _ in items:
         gate.wait()

@@ -22,13 +22,14 @@ REMEMBERED = 10_000  # identities
 MEMORY = 3600.0  # seconds
 MARGIN = 0.05  # of a lease: so much before half-time renewals are spread
 SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
+SLACK = 1000  # renewals of what has ended that may be kept
 AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
 
 
 class Hold:
     """One item that we hold, by its latest delivery."""
 
-    __slots__ = ("count", "extending", "identity", "item", "lost", "quiet", "since", "times", "until")
+    __slots__ = ("count", "due", "extending", "identity", "item", "lost", "quiet", "since", "times", "until")
 
     def __init__(self, item: Any, identity: Hashable, since: float, until: float) -> None:
         self.item = item
@@ -39,7 +40,7 @@ class Hold:
         self.quiet = False  # it is being given back: not to be renewed
         self.extending = False
         self.count = 1  # the same object may have been given more than once
-        self.times = 0  # it has been renewed
+        self.due = NEVER  # when it is to be renewed
 
 
 class Arrival(NamedTuple):
@@ -189,6 +190,8 @@ class Custody:
         hold.until = until
         hold.since = now
         hold.lost = False
+        if self.lease is not None and self._renewed and not hold.extending:
+            self._renew_at(now + self.lease * (0.5 - MARGIN), hold)
 
     # ------------------------------------------------------------------ meanwhile
 
@@ -233,7 +236,11 @@ class Custody:
             return NEVER
 
     def _renew_at(self, due: float, hold: Hold) -> None:
+        hold.due = due
         heapq.heappush(self._due, (due, next(self._count), hold))
+        if len(self._due) > SLACK + 2 * len(self._by_object):  # most of them have ended
+            self._due = [entry for entry in self._due if entry[2].count and entry[0] == entry[2].due]
+            heapq.heapify(self._due)
 
     def to_renew(self, most: int, now: float) -> list[Hold]:
         """A batch for `extend`: those that are due, and to fill it those that soon will be."""
@@ -246,8 +253,8 @@ class Custody:
                 if due > (soon if batch else now):
                     break
                 heapq.heappop(self._due)
-                if not hold.count:
-                    continue  # it has ended
+                if not hold.count or due != hold.due:
+                    continue  # it has ended, or is to be renewed at another time
                 if hold.until <= now:
                     self._lose(hold)
                 if hold.lost:
@@ -277,7 +284,6 @@ class Custody:
                     continue
                 if not failed:
                     hold.until = max(hold.until, asked + self.lease)
-                    hold.times += 1
                 wait = self.lease * AGAIN if failed else self.lease * (0.5 - MARGIN * early)
                 self._renew_at(asked + wait, hold)
             self._changed.notify_all()

@@ -26,13 +26,14 @@ class Plug:
         self.several = getattr(queue, "lanes", None) is not None
         self.given = checked_lanes(queue) if self.several else [Lane(queue)]
         self.ports = [Port(lane.queue, loop) for lane in self.given]
-        self._stats = getattr(queue, "stats", None)
-        self._close = getattr(queue, "close", None)
+        self._stats: Any = getattr(queue, "stats", None)
+        self._close: Any = getattr(queue, "close", None)
 
     def stats(self) -> Mapping[str, Any]:
         """What the queue says of itself; of several, each under its name, unless the whole has something to say."""
         if self.several and callable(self._stats):
-            return dict(self._stats())
+            whole: Mapping[str, Any] = self._stats()
+            return dict(whole)
         figures = {
             lane.name: dict(port.stats())
             for lane, port in zip(self.given, self.ports, strict=True)

@@ -34,12 +34,14 @@ class Lane:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.priority, bool) or not isinstance(self.priority, (int, float)):
-            raise TypeError(f"Lane: priority must be a number; got {self.priority!r}")
-        if self.priority != self.priority:
-            raise ValueError(f"Lane: priority must be a number that can be compared; got {self.priority!r}")
-        if not isinstance(self.name, str):
-            raise TypeError(f"Lane: name must be a str; got {self.name!r}")
+        priority: Any = self.priority
+        name: Any = self.name
+        if isinstance(priority, bool) or not isinstance(priority, (int, float)):
+            raise TypeError(f"Lane: priority must be a number; got {priority!r}")
+        if priority != priority:
+            raise ValueError(f"Lane: priority must be a number that can be compared; got {priority!r}")
+        if not isinstance(name, str):
+            raise TypeError(f"Lane: name must be a str; got {name!r}")
 
 
 @runtime_checkable
