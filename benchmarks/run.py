@@ -125,7 +125,9 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
                 title = f"What options cost, chunks of {cost.CHUNK}"
                 yield report.metrics(title, rounds, members, [("rate", "")], cost.compared_with)
             case "keys":
-                title = f"Items per second in the order of so many keys, each of them 0 to 5 ms, {keys.HANDLERS} handlers"
+                title = (
+                    f"Items per second in the order of so many keys, each of them 0 to 5 ms, {keys.HANDLERS} handlers"
+                )
                 yield report.metrics(title, rounds, members, [("rate", "")], lambda name: keys.NO_KEYS)
             case _:
                 title, columns = _COLUMNS[topic]

@@ -17,9 +17,9 @@ from ._chunk import Chunk
 class Pile(Protocol):
     """What waits of one lane, in order."""
 
-    def push(self, chunk: Chunk) -> None: ...
+    def push(self, chunk: Chunk, /) -> None: ...
 
-    def push_front(self, chunk: Chunk) -> None:
+    def push_front(self, chunk: Chunk, /) -> None:
         """Put back what was taken and not begun; it keeps its keys."""
         ...
 

@@ -26,14 +26,13 @@ class Plug:
         self.several = getattr(queue, "lanes", None) is not None
         self.given = checked_lanes(queue) if self.several else [Lane(queue)]
         self.ports = [Port(lane.queue, loop) for lane in self.given]
-        self._stats: Any = getattr(queue, "stats", None)
-        self._close: Any = getattr(queue, "close", None)
+        self._stats = verb_of(queue, "stats")
+        self._close = verb_of(queue, "close")
 
     def stats(self) -> Mapping[str, Any]:
         """What the queue says of itself; of several, each under its name, unless the whole has something to say."""
-        if self.several and callable(self._stats):
-            whole: Mapping[str, Any] = self._stats()
-            return dict(whole)
+        if self.several and self._stats is not None:
+            return dict(self._stats())
         figures = {
             lane.name: dict(port.stats())
             for lane, port in zip(self.given, self.ports, strict=True)
@@ -44,9 +43,14 @@ class Plug:
     def closes(self, owned: bool) -> list[Callable[[], Any]]:
         """What is to be called when nothing runs any more; the wrapping of a queue is ours to undo in any case."""
         closes = [port.close for port in self.ports if port.close is not None and (owned or port.wrapped)]
-        if self.several and owned and callable(self._close):
+        if self.several and owned and self._close is not None:
             return [port.close for port in self.ports if port.close is not None and port.wrapped] + [self._close]
         return closes
+
+
+def verb_of(queue: Any, name: str) -> Callable[[], Any] | None:
+    verb = getattr(queue, name, None)
+    return verb if callable(verb) else None
 
 
 def checked_lanes(queue: Any) -> list[Lane]:

@@ -339,7 +339,9 @@ def test_a_chunk_never_holds_two_of_a_key(pool: str, tmp_path: Path) -> None:
     stage.run_to_rest()
     calls = [line.split(" ") for line in names.lines()]
     assert sorted(name for call in calls for name in call) == sorted(job.name for job in items)
-    assert all(len({name[0] for name in call if name[0] != "-"}) == sum(name[0] != "-" for name in call) for call in calls)
+    assert all(
+        len({name[0] for name in call if name[0] != "-"}) == sum(name[0] != "-" for name in call) for call in calls
+    )
     assert max(map(len, calls)) > 1
 
 
@@ -609,9 +611,7 @@ def test_a_keyed_lane_has_one_getter(way: str, tmp_path: Path) -> None:
             return item.lane
 
     source = Ordered(jobs("A", 200), bulk=1) if way == "queue" else Source(jobs("A", 200), bulk=1)
-    stage = Stage(
-        "threads", tmp_path, [], queue=source, max_workers=4, key=lane_of if way == "constructor" else None
-    )
+    stage = Stage("threads", tmp_path, [], queue=source, max_workers=4, key=lane_of if way == "constructor" else None)
     stage.source = source
     assert stage.run_to_rest() == [job.name for job in jobs("A", 200)]
     assert len({poll.thread for poll in source.polls}) == 1
@@ -681,9 +681,7 @@ def test_each_lane_has_the_key_of_its_queue(tmp_path: Path) -> None:
     fifo = Ordered([Job("F", 1, gate=path), *jobs("F", 4)[1:]])
     plain = Source([Job("P", number, gate=path) for number in range(2)])
     names = Names(tmp_path / "names")
-    consumer = Consumer[Job](
-        Buses(Lane(fifo, 0, "fifo"), Lane(plain, 0, "plain")), following("threads", names), 4, 4
-    )
+    consumer = Consumer[Job](Buses(Lane(fifo, 0, "fifo"), Lane(plain, 0, "plain")), following("threads", names), 4, 4)
     with consumer:
         gate.wait_for(3)
         assert sorted(names.lines()) == ["F1", "P0", "P1"]
@@ -701,7 +699,13 @@ def test_a_failure_keeps_back_its_key_in_its_own_lane(pool: str, tmp_path: Path)
     sources = [Source([Job(lane, 1, deed="raise"), *jobs(lane, 3)[1:]]) for lane in "AB"]
     lanes = Buses(*(Lane(source, 0, str(number)) for number, source in enumerate(sources)))
     consumer = Consumer[Job](
-        lanes, following(pool, names), 1, 2, key=lane_of, pool=pool, backoff=lambda attempt: 7.0  # type: ignore[arg-type]
+        lanes,
+        following(pool, names),
+        1,
+        2,
+        key=lane_of,
+        pool=pool,
+        backoff=lambda attempt: 7.0,  # type: ignore[arg-type]
     )
     with consumer:
         assert consumer.wait_idle(PATIENCE)

@@ -244,9 +244,7 @@ def test_five_urgent_items_that_arrive_during_the_fourth_slow_one_go_next(pool: 
     low = Source([*jobs("L", 3), Job("L", 4, gate=str(tmp_path / "gate")), *jobs("L", 9)[4:]])
     high = Source(bulk=1, wait=0)
     high.on_get = lambda number: high.over.wait(0.12)
-    stage = Stage(
-        pool, tmp_path, Lane(low, 0, "low"), Lane(high, 1, "high"), lane_policy=Strict(right_of_way=LONG)
-    )
+    stage = Stage(pool, tmp_path, Lane(low, 0, "low"), Lane(high, 1, "high"), lane_policy=Strict(right_of_way=LONG))
 
     def during() -> None:
         gate.wait_for()
@@ -271,9 +269,7 @@ def test_a_lane_whose_last_answer_was_not_empty_has_the_right_of_way(pool: str, 
             assert answer.wait(PATIENCE)
 
     high.on_get = on_get
-    stage = Stage(
-        pool, tmp_path, Lane(low, 0, "low"), Lane(high, 1, "high"), lane_policy=Strict(right_of_way=LONG)
-    )
+    stage = Stage(pool, tmp_path, Lane(low, 0, "low"), Lane(high, 1, "high"), lane_policy=Strict(right_of_way=LONG))
 
     def during() -> None:
         assert asking.wait(PATIENCE)
@@ -308,9 +304,7 @@ def test_the_right_of_way_does_not_last_for_ever(pool: str, right_of_way: float,
 def test_a_long_poll_of_an_empty_lane_delays_no_other(pool: str, tmp_path: Path) -> None:
     """All of a lane is handled while the only poll of a higher one hangs; an answer that never came gives no right."""
     low, high = Source(jobs("L", 30)), Source(wait=PATIENCE)
-    stage = Stage(
-        pool, tmp_path, Lane(high, 9, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG)
-    )
+    stage = Stage(pool, tmp_path, Lane(high, 9, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG))
     with stage.consumer:
         low.wait_for(lambda: len(low.cleaned) == 30)
         high.wait_for(lambda: len(high.polls) == 1)
@@ -427,7 +421,9 @@ def test_equal_lanes_take_turns_below_a_higher_one(pool: str, tmp_path: Path) ->
 def test_aging_gives_a_waiting_lane_a_turn_in_time(lanes: int, every: int, tmp_path: Path) -> None:
     """However many are higher, a lane that has something waiting is behind fewer than `every` hand-overs."""
     names = "ABCDE"[:lanes]
-    order = Turns(tmp_path, {name: -number for number, name in enumerate(names)}, 20, lane_policy=Aging(every=every)).take()
+    order = Turns(
+        tmp_path, {name: -number for number, name in enumerate(names)}, 20, lane_policy=Aging(every=every)
+    ).take()
     for name in names:
         turns = [0, *(turn for turn, lane in enumerate(order, 1) if lane == name)]  # the first may be taken alone
         assert all(later - turn <= every + (turn == 0) for turn, later in pairwise(turns)), (name, order)
@@ -612,9 +608,7 @@ def test_a_lane_that_fails_for_good_delays_no_other(pool: str, tmp_path: Path) -
             raise ConnectionError("the broker is gone")
 
     high.on_get = on_get
-    stage = Stage(
-        pool, tmp_path, Lane(high, 1, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG)
-    )
+    stage = Stage(pool, tmp_path, Lane(high, 1, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG))
     with stage.consumer:
         stage.events.wait_for(WorkerDied)
         low.wait_for(lambda: len(low.cleaned) == 20)
@@ -956,7 +950,12 @@ REFUSED: list[tuple[str, Callable[[], object], type[Exception], tuple[str, ...]]
         ValueError,
         ("name", "'a'"),
     ),
-    ("an unknown policy", consumer_of(two, lane_policy="fair"), ValueError, ("lane_policy", "'strict'", "Aging", "'fair'")),
+    (
+        "an unknown policy",
+        consumer_of(two, lane_policy="fair"),
+        ValueError,
+        ("lane_policy", "'strict'", "Aging", "'fair'"),
+    ),
     ("a policy of a number", consumer_of(two, lane_policy=3), TypeError, ("lane_policy", "'strict'", "Aging", "3")),
     ("a policy's class", consumer_of(two, lane_policy=Strict), TypeError, ("lane_policy", "Strict")),
     ("too little age", lambda: Aging(every=0), ValueError, ("every", "at least 1", "0")),
@@ -975,9 +974,7 @@ def with_lanes(lanes: Any) -> Any:
     return outer
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
-)
+@pytest.mark.parametrize(("make", "error", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_what_is_wrong_is_refused_in_a_sentence(
     make: Callable[[], object], error: type[Exception], words: tuple[str, ...]
 ) -> None:

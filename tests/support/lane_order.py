@@ -62,7 +62,9 @@ class Journal:
     priorities: Mapping[str, float]
     polls: Mapping[str, Sequence[Poll]]
     calls: Sequence[Call]
-    heard: Mapping[Job, float] = field(default_factory=dict[Job, float])  # when items were on the belt, if anybody heard
+    heard: Mapping[Job, float] = field(
+        default_factory=dict[Job, float]
+    )  # when items were on the belt, if anybody heard
 
     def facts(self) -> list[Fact]:
         """What is known of each call, in the order in which they began."""
@@ -187,7 +189,14 @@ def draw(seed: str, runs: int = 1) -> Schedule:
     dice = random.Random(seed)
     lanes = dice.randrange(2, 6)
     policy = dice.choice(
-        (None, "strict", Strict(right_of_way=0), Strict(right_of_way=60), Strict(right_of_way=60), Aging(every=lanes + 3))
+        (
+            None,
+            "strict",
+            Strict(right_of_way=0),
+            Strict(right_of_way=60),
+            Strict(right_of_way=60),
+            Aging(every=lanes + 3),
+        )
     )
     slow = dice.choice((0.0, 0.05, 0.15)) * SCALE  # what a handler takes, at most
     roads = [
