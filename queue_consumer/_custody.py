@@ -159,7 +159,8 @@ class Custody:
             hash(tuple(identities))
             return identities, broken
         except BaseException:  # one by one, to see whose
-            identities = []
+            pass
+        found: list[Hashable] = []
         for item in items:
             identity: Hashable = None
             try:
@@ -168,8 +169,8 @@ class Custody:
             except BaseException as error:  # it fails alone
                 identity = None
                 broken.append((item, error))
-            identities.append(identity)
-        return identities, broken
+            found.append(identity)
+        return found, broken
 
     def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
         hold = self._by_object.get(id(item))

@@ -18,6 +18,7 @@ import pytest
 
 from queue_consumer import (
     CallbackFailed,
+    Constant,
     Consumer,
     Drop,
     Lane,
@@ -29,7 +30,7 @@ from queue_consumer import (
     each,
 )
 from queue_consumer.testing import RecordingObserver
-from support.keys import Doing, DoingAsync, Judge, Keyed, keyed
+from support.keys import Doing, DoingAsync, Judge, Keyed, Receipt, keyed
 from support.lanes import Buses, Job, Names, Source, following, jobs, reconcile
 from support.lifecycle import PATIENCE, until
 from support.lifecycle import reconcile as reconcile_memory
@@ -57,12 +58,12 @@ class Stage:
         self.names = Names(folder / "names")
         self.source = Source(items, bulk=1000)
         self.events = RecordingObserver()
-        options = {"max_workers": 1, "max_handlers": 2, "key": lane_of, "backoff": lambda attempt: 7.0, **options}
+        options = {"pool": pool, "max_workers": 1, "max_handlers": 2, "key": lane_of, "backoff": Constant(7), **options}
         if pool == "processes":
             options = {"mp_context": "fork", "supervision": Supervision(restart_base=0.001), **options}
         handler = options.pop("handler", None) or following(pool, self.names)
         self.consumer: Consumer[Any] = Consumer(
-            options.pop("queue", self.source), handler, pool=pool, observers=[self.events], **options
+            options.pop("queue", self.source), handler, observers=[self.events], **options
         )
 
     def run_to_rest(self, during: Callable[[], object] = lambda: None) -> list[str]:
@@ -97,7 +98,7 @@ class Ordeal:
         self.names = Names(folder / "names")
         self.queue = MemoryQueue(bulk=dice.choice((1, 10, 50)), wait=0.02, ordered=True)
         self.queue.put_many({"body": item, "group": item.key} for item in self.items)
-        self.receipt: Any = dice.choice(("advance", "advance", "return", "explicit"))
+        self.receipt: Receipt = dice.choice(("advance", "advance", "return", "explicit"))
         self.size = dice.choice((1, 3, 10))
         self.prefetch = dice.choice((None, None, 0, 20))
         kind = DoingAsync if pool == "coroutines" else Doing
@@ -107,18 +108,18 @@ class Ordeal:
         self.received = 0
 
     def consumer(self, **options: Any) -> Consumer[Any]:
+        options["pool"] = self.pool
         if self.pool == "processes":
-            options = {"mp_context": "fork", **options}
+            options["mp_context"] = "fork"
         return Consumer(
             self.queue,
             self.handler,
             2,
             3,
             self.size,
-            pool=self.pool,  # type: ignore[arg-type]
             receipt=self.receipt,
             prefetch=self.prefetch,
-            backoff=lambda attempt: 0.001 * attempt,
+            backoff=Constant(0.001),
             supervision=Supervision(restart_base=0.001, restart_limit=0.01),
             **options,
         )
@@ -183,7 +184,7 @@ def test_each_key_is_in_order_across_shutdowns(pool: str, keys: int, tmp_path: P
     for stop in (20, 60, 150):
         consumer = ordeal.consumer()
         with consumer:
-            ordeal.names.wait_for(lambda lines, stop=stop: len(lines) >= stop)
+            ordeal.names.wait_for_lines(stop)
             # Of threads what runs is waited for; from the others it can be taken.
             report = consumer.shutdown(PATIENCE if pool == "threads" else random.choice((0, 0.01, PATIENCE)))
         ordeal.book(report)
@@ -527,7 +528,7 @@ def test_dead_letters_keep_nobody_back_for_ever(tmp_path: Path) -> None:
         2,
         max_attempts=2,
         dead_letter=lambda item, failure: buried.append(item.body),
-        backoff=lambda attempt: 0.001,
+        backoff=Constant(0.001),
     )
     with consumer:
         until(lambda: queue.stats()["cleaned"] == 5, "everything is cleaned up")
@@ -547,7 +548,7 @@ def test_shutdown_gives_back_what_waits_for_its_key_in_order(pool: str, tmp_path
     stage.consumer.start()
     gate.wait_for()
     stage.consumer.stop()
-    stage.source.wait_for(lambda: len(stage.source.released) == 4)
+    stage.source.wait_for_release(4)
     gate.open()
     stage.stop()
     assert stage.released() == [("A2", 0), ("A3", 0), ("A4", 0), ("A5", 0)]
@@ -644,12 +645,16 @@ class HandlerWithKey:
         return "handler"
 
 
+def read_all(items: Iterator[Any]) -> None:
+    for _ in items:
+        pass
+
+
 @pytest.mark.parametrize("whose", ["constructor", "handler", "queue"])
 def test_the_key_is_the_constructors_or_the_handlers_or_the_queues(whose: str, tmp_path: Path) -> None:
     """Whoever knows best: the constructor's key wins over the handler's, and that over the queue's."""
     queue, asked = WithKey(jobs("A", 5)), [0]
     handler = HandlerWithKey()
-    plain = each(lambda item: None)
 
     def key(item: Any) -> str:
         asked[0] += 1
@@ -660,7 +665,7 @@ def test_the_key_is_the_constructors_or_the_handlers_or_the_queues(whose: str, t
         tmp_path,
         [],
         queue=queue,
-        handler=plain if whose == "queue" else handler,
+        handler=read_all if whose == "queue" else handler,
         key=key if whose == "constructor" else None,
     )
     stage.source = queue
@@ -698,15 +703,8 @@ def test_a_failure_keeps_back_its_key_in_its_own_lane(pool: str, tmp_path: Path)
     names = Names(tmp_path / "names")
     sources = [Source([Job(lane, 1, deed="raise"), *jobs(lane, 3)[1:]]) for lane in "AB"]
     lanes = Buses(*(Lane(source, 0, str(number)) for number, source in enumerate(sources)))
-    consumer = Consumer[Job](
-        lanes,
-        following(pool, names),
-        1,
-        2,
-        key=lane_of,
-        pool=pool,
-        backoff=lambda attempt: 7.0,  # type: ignore[arg-type]
-    )
+    options: dict[str, Any] = {"key": lane_of, "pool": pool, "backoff": Constant(7)}
+    consumer = Consumer[Job](lanes, following(pool, names), 1, 2, **options)
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     reconcile(consumer.shutdown(), *sources)
@@ -722,7 +720,7 @@ def test_run_once_keeps_the_order_of_a_key(tmp_path: Path) -> None:
     """Of one bulk, too: those behind one that failed are released after it."""
     source = Source([Job("A", 1, deed="raise"), *jobs("A", 3)[1:], *jobs("B", 2)])
     names = Names(tmp_path / "names")
-    consumer = Consumer[Job](source, following("threads", names), 1, 2, key=lane_of, backoff=lambda attempt: 7.0)
+    consumer = Consumer[Job](source, following("threads", names), 1, 2, key=lane_of, backoff=Constant(7))
     assert consumer.run_once() == Result(succeeded=2, failed=3)
     assert sorted(names.lines()) == ["A1", "B1", "B2"]
     assert [(job.name, delay) for job, delay in source.released] == [("A1", 7.0), ("A2", 7.0), ("A3", 7.0)]
@@ -743,7 +741,15 @@ def test_a_slow_key_does_not_keep_others_from_being_idle(tmp_path: Path) -> None
     assert stage.run_to_rest(during) == ["A1", "A2"]
 
 
-@pytest.mark.parametrize("key", ["lane", 5, lambda: "no argument", lambda one, other: "two"])
+def no_argument() -> str:
+    return "none"
+
+
+def two_arguments(one: Any, other: Any) -> str:
+    return "two"
+
+
+@pytest.mark.parametrize("key", ["lane", 5, no_argument, two_arguments])
 def test_a_key_that_cannot_be_called_with_an_item_is_refused(key: Any) -> None:
     """In a sentence that names it, its value, and what is allowed."""
     with pytest.raises(TypeError) as refused:
@@ -765,7 +771,7 @@ def test_room_is_given_back_by_what_is_released_behind_a_failed_item(tmp_path: P
 
     items = [job for number in range(100) for job in (Job("A", number), Job("B", number))]
     source = Source(items, bulk=10)
-    consumer = Consumer[Job](source, handle, 1, 2, prefetch=0, key=lane_of, backoff=lambda attempt: 7.0)
+    consumer = Consumer[Job](source, handle, 1, 2, prefetch=0, key=lane_of, backoff=Constant(7))
     with consumer:
         assert consumer.wait_idle(PATIENCE)
     reconcile(consumer.shutdown(), source)

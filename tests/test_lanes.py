@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pytest
 from queue_consumer import (
     Aging,
     BulkReceived,
+    Constant,
     Consumer,
     Lane,
     MemoryQueue,
@@ -45,6 +47,10 @@ every_pool = pytest.mark.parametrize("pool", POOLS)
 LONG = 60.0  # seconds of a right of way that no test sees the end of
 
 
+def has(item: Any, bulk: BulkReceived) -> bool:
+    return item in bulk.items
+
+
 class Stage:
     """A consumer of several sources with handlers that follow their items, and what there is to wait for."""
 
@@ -52,16 +58,16 @@ class Stage:
         self.names = Names(folder / "names")
         self.sources = [lane.queue for lane in lanes]
         self.events = RecordingObserver()
-        options = {"max_workers": 1, "max_handlers": 1, "backoff": lambda attempt: 0.0, **options}
+        options = {"pool": pool, "max_workers": 1, "max_handlers": 1, "backoff": Constant(0), **options}
         if pool == "processes":
             options = {"mp_context": "fork", **options}
         handler = options.pop("handler", None) or following(pool, self.names)
-        self.consumer: Consumer[Any] = Consumer(Buses(*lanes), handler, pool=pool, observers=[self.events], **options)
+        self.consumer: Consumer[Any] = Consumer(Buses(*lanes), handler, observers=[self.events], **options)
 
     def on_the_belt(self, *items: Any) -> None:
         """Wait until these have been fetched and lie on the belt."""
         for item in items:
-            self.events.wait_for(BulkReceived, timeout=PATIENCE, where=lambda event, item=item: item in event.items)
+            self.events.wait_for(BulkReceived, timeout=PATIENCE, where=partial(has, item))
 
     def run_to_rest(self, during: Callable[[], object] = lambda: None) -> list[str]:
         """Start it, wait until everything is cleaned up or released, stop it; the names of what was handled."""
@@ -293,7 +299,7 @@ def test_the_right_of_way_does_not_last_for_ever(pool: str, right_of_way: float,
         pool, tmp_path, Lane(low, 0, "low"), Lane(high, 1, "high"), lane_policy=Strict(right_of_way=right_of_way)
     )
     with stage.consumer:
-        low.wait_for(lambda: len(low.cleaned) == 5)
+        low.wait_for_cleanup(5)
         high.wait_for(lambda: len(high.polls) == 4)
         assert high.inside() == 1
     stage.stop()
@@ -306,11 +312,11 @@ def test_a_long_poll_of_an_empty_lane_delays_no_other(pool: str, tmp_path: Path)
     low, high = Source(jobs("L", 30)), Source(wait=PATIENCE)
     stage = Stage(pool, tmp_path, Lane(high, 9, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG))
     with stage.consumer:
-        low.wait_for(lambda: len(low.cleaned) == 30)
+        low.wait_for_cleanup(30)
         high.wait_for(lambda: len(high.polls) == 1)
         assert high.inside() == 1
         high.put(*jobs("H", 1))  # and it is no slower for it
-        high.wait_for(lambda: len(high.cleaned) == 1)
+        high.wait_for_cleanup(1)
     stage.stop()
 
 
@@ -444,7 +450,7 @@ def test_aging_lets_a_low_lane_live_beside_one_that_never_ends(pool: str, tmp_pa
         pool, tmp_path, Lane(endless, 1, "high"), Lane(low, 0, "low"), lane_policy=Aging(every=4), max_handlers=2
     )
     with stage.consumer:
-        low.wait_for(lambda: len(low.cleaned) == 5)
+        low.wait_for_cleanup(5)
     stage.stop()
 
 
@@ -463,7 +469,7 @@ def test_low_lanes_stop_fetching_while_higher_ones_fill_every_handler(pool: str,
         low.put(*jobs("L", 5))
         stage.names.wait_for(lambda names: len(names) >= 140)
         asked, taken = len(low.polls) - before, len(low.given)
-        low.wait_for(lambda: len(low.cleaned) == 5)
+        low.wait_for_cleanup(5)
         # One may have been under way, and it may have seen the five.
         assert asked <= 1
         assert taken in (0, 5)
@@ -533,7 +539,7 @@ def test_pause_stops_the_fetching_of_every_lane(tmp_path: Path) -> None:
     stage = Stage("threads", tmp_path, Lane(sources[0], 1, "a"), Lane(sources[1], 0, "b"))
     with stage.consumer:
         for source in sources:
-            source.wait_for(lambda source=source: source.polls)
+            source.wait_for_poll()
         stage.consumer.pause()
         until(lambda: stage.consumer.stats().fetching == "paused", "nothing is fetched")
         until(lambda: not any(source.inside() for source in sources), "the last polls have come back")
@@ -544,12 +550,12 @@ def test_pause_stops_the_fetching_of_every_lane(tmp_path: Path) -> None:
         assert [len(source.polls) for source in sources] == before
         stage.consumer.resume()
         for source in sources:
-            source.wait_for(lambda source=source: len(source.cleaned) == 2)
+            source.wait_for_cleanup(2)
     stage.stop()
 
 
 def test_wait_idle_waits_for_every_lane(tmp_path: Path) -> None:
-    """A consumer is idle when the last `get` of each lane came back empty; one that is still out may bring something."""
+    """It is idle when the last `get` of each lane came back empty; one that is still out may bring something."""
     here, there = Source(jobs("A", 3)), Source()
     asking, answer = threading.Event(), threading.Event()
 
@@ -561,7 +567,7 @@ def test_wait_idle_waits_for_every_lane(tmp_path: Path) -> None:
     stage = Stage("threads", tmp_path, Lane(here, 0, "here"), Lane(there, 0, "there"))
     with stage.consumer:
         assert asking.wait(PATIENCE)
-        here.wait_for(lambda: len(here.cleaned) == 3)
+        here.wait_for_cleanup(3)
         assert not stage.consumer.wait_idle(0.1)
         there.put(*jobs("B", 1))
         answer.set()
@@ -611,8 +617,8 @@ def test_a_lane_that_fails_for_good_delays_no_other(pool: str, tmp_path: Path) -
     stage = Stage(pool, tmp_path, Lane(high, 1, "high"), Lane(low, 0, "low"), lane_policy=Strict(right_of_way=LONG))
     with stage.consumer:
         stage.events.wait_for(WorkerDied)
-        low.wait_for(lambda: len(low.cleaned) == 20)
-        high.wait_for(lambda: len(high.cleaned) == 1)
+        low.wait_for_cleanup(20)
+        high.wait_for_cleanup(1)
     stage.stop()
 
 
@@ -631,13 +637,13 @@ def test_two_consumers_share_nothing(tmp_path: Path) -> None:
     with two.consumer:
         with one.consumer:
             gate.wait_for()
-            free.wait_for(lambda: len(free.cleaned) == 3)
+            free.wait_for_cleanup(3)
             assert not behind.cleaned
             gate.open()
-            behind.wait_for(lambda: len(behind.cleaned) == 3)
+            behind.wait_for_cleanup(3)
         assert two.consumer.state is State.RUNNING
         free.put(*jobs("M", 5)[3:])
-        free.wait_for(lambda: len(free.cleaned) == 5)
+        free.wait_for_cleanup(5)
     one.stop()
     two.stop()
     assert one.consumer.stats().received == 4
@@ -691,7 +697,7 @@ def test_shutdown_returns_each_item_to_its_own_queue(pool: str, tmp_path: Path) 
     stage.on_the_belt(*(items[0] for items in given.values()))
     stage.consumer.stop()
     for source in sources.values():
-        source.wait_for(lambda source=source: len(source.released) >= 6)
+        source.wait_for_release(6)
     gate.open()
     stage.stop()
     for name, source in sources.items():
@@ -708,7 +714,7 @@ def test_shutdown_interrupts_every_lane(pool: str, tmp_path: Path) -> None:
     stage = Stage(pool, tmp_path, *(Lane(source, 0, str(number)) for number, source in enumerate(sources)))
     with stage.consumer:
         for source in sources:
-            source.wait_for(lambda source=source: source.inside() == 1)
+            source.wait_for_poll()
     report = stage.consumer.shutdown()
     assert not report.leftovers
     assert all(source.over.is_set() and not source.inside() for source in sources)
@@ -729,7 +735,7 @@ def test_shutdown_releases_what_a_late_poll_brings(pool: str, tmp_path: Path) ->
     stage = Stage(pool, tmp_path, Lane(late, 1, "late"), Lane(other, 0, "other"))
     stage.consumer.start()
     assert asking.wait(PATIENCE)
-    other.wait_for(lambda: len(other.cleaned) == 2)
+    other.wait_for_cleanup(2)
     stage.consumer.stop()
     assert late.over.wait(PATIENCE)
     answer.set()

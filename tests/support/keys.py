@@ -124,14 +124,17 @@ class Doing:
 class DoingAsync(Doing):
     """The same, as a coroutine."""
 
-    async def __call__(self, items: Any) -> object:  # type: ignore[override]
+    async def __call__(self, items: Any) -> object:
         steps = self.steps(items)
-        while True:
-            try:
-                pause = next(steps)
-            except StopIteration as end:
-                return end.value
-            await asyncio.sleep(pause)  # as above
+        try:
+            while True:
+                try:
+                    pause = next(steps)
+                except StopIteration as end:
+                    return end.value
+                await asyncio.sleep(pause)  # as above
+        finally:
+            steps.close()  # also if it is cancelled
 
 
 @dataclass

@@ -296,7 +296,9 @@ def travel(schedule: Schedule, pool: str, folder: Path) -> Journey:
     hearing = Hearing()
     roads = {road.name: Roadside(road) for road in schedule.roads}
     handler = (TimedAsync if pool == "coroutines" else Timed)(Names(folder / schedule.seed.replace(" ", "-")))
-    options: dict[str, Any] = {} if schedule.policy is None else {"lane_policy": schedule.policy}
+    options: dict[str, Any] = {"pool": pool}
+    if schedule.policy is not None:
+        options["lane_policy"] = schedule.policy
     if pool == "processes":
         options["mp_context"] = "fork"
     consumer = Consumer[Job](
@@ -305,7 +307,6 @@ def travel(schedule: Schedule, pool: str, folder: Path) -> Journey:
         schedule.getters,
         schedule.handlers,
         schedule.size,
-        pool=pool,  # type: ignore[arg-type]
         observers=[hearing] if schedule.heard else [],
         **options,
     )
@@ -314,7 +315,7 @@ def travel(schedule: Schedule, pool: str, folder: Path) -> Journey:
         for road in roads.values():
             road.start = start
         for road in roads.values():
-            road.wait_for(lambda road=road: len(road.cleaned) >= road.total, 60)
+            road.wait_for_cleanup(road.total, 60)
     report = consumer.shutdown()
     reconcile(report, *roads.values())
     polls = {name: road.polls for name, road in roads.items()}

@@ -86,7 +86,7 @@ class Source:
     ) -> None:
         self.bulk = bulk
         self.wait = wait
-        self.on_get = on_get
+        self.on_get: Callable[[int], object] | None = on_get
         self.polls: list[Poll] = []
         self.given: list[Any] = []
         self.cleaned: list[Any] = []
@@ -154,6 +154,18 @@ class Source:
         with self.changed:
             assert self.changed.wait_for(fact, patience), f"it does not come to be; {self!r}"
 
+    def wait_for_cleanup(self, count: int, patience: float = 20) -> None:
+        """Wait until so many are cleaned up."""
+        self.wait_for(lambda: len(self.cleaned) >= count, patience)
+
+    def wait_for_release(self, count: int) -> None:
+        """Wait until so many are released."""
+        self.wait_for(lambda: len(self.released) >= count)
+
+    def wait_for_poll(self) -> None:
+        """Wait until somebody is in `get`."""
+        self.wait_for(self.inside)
+
     def _back(self, verb: str, items: Sequence[Any]) -> None:
         with self.changed:
             if not items:
@@ -211,6 +223,10 @@ class Names:
             assert time.monotonic() < until, f"it never came to be of {lines[-10:]}"
             time.sleep(LOOK)  # as above
         return lines
+
+    def wait_for_lines(self, count: int) -> list[str]:
+        """Wait until there are so many."""
+        return self.wait_for(lambda lines: len(lines) >= count)
 
 
 class Following:
