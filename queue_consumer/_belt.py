@@ -134,6 +134,12 @@ class Belt:
             self.sorter.ended(chunk, keys)
             self._look_again()
 
+    def free(self, lane: Any, keys: Iterable[Any]) -> None:
+        """Nothing holds these keys any more."""
+        if self.sorter is not None:
+            self.sorter.free(lane, keys)
+            self._look_again()
+
     def answered(self, lane: Any, something: bool) -> None:
         """A poll of this lane has ended; for a sorter to know."""
         if self.sorter is not None:

@@ -13,7 +13,7 @@ import heapq
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Literal
 
 from ._bells import Bell
@@ -35,7 +35,7 @@ ALONE = 3  # from this attempt on items go one by one, so that a bad one cannot 
 class Errand:
     """Something to do for items that have left the handlers."""
 
-    __slots__ = ("attempt", "delay", "done", "failure", "items", "lane", "verb")
+    __slots__ = ("attempt", "delay", "done", "failure", "items", "keys", "lane", "verb")
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class Errand:
         delay: float = 0.0,
         failure: Failure | None = None,
         attempt: int = 1,
+        keys: Sequence[Hashable] = (),
     ) -> None:
+        self.keys = keys  # free when it is done
         self.verb: Verb = verb
         self.items = items
         self.lane = lane
@@ -350,6 +352,8 @@ class Hand(Worker):
             if errand.done == len(items):
                 break
             errand.done = min(start + size, len(items))
+        if errand.keys:
+            self.line.belt.free(errand.lane, errand.keys)
         if call is not None:
             took = (now() - began) * size / max(size, len(items))
             self.cleaner.call_took += (took - self.cleaner.call_took) / 4

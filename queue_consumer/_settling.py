@@ -58,9 +58,11 @@ class Settling:
             self.clean(consumed, lane, tally)
         if dropped:
             self._send(Errand("drop", dropped, lane), tally)
+        kept: list[Hashable] = []
         if failed:
-            self._send_back(failed, lane, tally)
-        kept = self._hand_on(chunk, verdict.rest, verdict.passed, tally) if rest else ()
+            kept += self._send_back(failed, lane, tally, keys_of(chunk, [index for index, _ in verdict.failed]))
+        if rest:
+            kept += self._hand_on(chunk, verdict.rest, verdict.passed, tally)
         if line.belt.sorter is not None:
             line.belt.ended(chunk, () if chunk.keys is None else set(chunk.keys).difference(kept))
         if line.observed:
@@ -124,7 +126,7 @@ class Settling:
     def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally) -> None:
         """An item fails that cannot be handed over."""
         tally.failed += 1
-        self._send_back([(item, Fate("failed", None, failure))], lane, tally)
+        self._send_back([(item, Fate("failed", None, failure))], lane, tally, None)
 
     def clear_belt(self, tally: Tally) -> None:
         """Give back all that waits on the belt."""
@@ -177,18 +179,27 @@ class Settling:
         tally.freed += len(errand.items)
         self.cleaner.send(errand)
 
-    def _send_back(self, failed: list[tuple[Any, Fate]], lane: Lane, tally: Tally) -> None:
-        """Failed items go back after their delay, those that failed for the last time to the dead letters."""
+    def _send_back(
+        self, failed: list[tuple[Any, Fate]], lane: Lane, tally: Tally, keys: list[Hashable] | None
+    ) -> list[Hashable]:
+        """Failed items go back after their delay, those that failed for the last time to the dead letters.
+
+        Returns the keys that stay held until it is seen whether those take them.
+        """
         backs: dict[tuple[float | None, int], list[Any]] = {}
-        for item, fate in failed:
+        kept: list[Hashable] = []
+        for index, (item, fate) in enumerate(failed):
             attempt = self.attempt_of(item, lane)
             if self._max_attempts is not None and attempt >= self._max_attempts and fate.failure is not None:
-                self._send(Errand("bury", [item], lane, failure=fate.failure), tally)
+                held = () if keys is None else keys[index : index + 1]
+                kept += held
+                self._send(Errand("bury", [item], lane, failure=fate.failure, keys=held), tally)
             else:
                 backs.setdefault((fate.delay, attempt), []).append(item)
         for (delay, attempt), items in backs.items():
             delay = self._ask(attempt, lane) if delay is None else delay
             self._release(items, lane, tally, delay)
+        return kept
 
     def _release(self, items: list[Any], lane: Lane, tally: Tally, delay: float) -> None:
         """Give failed items back, and behind each of them those that may not come before it."""

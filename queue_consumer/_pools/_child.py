@@ -151,11 +151,13 @@ class Child:
             pickled = False
         else:
             pickled = True
-        start = 0
+        start, memory = 0, self._memory
+        origin = Origin(lane)
         for index, size in enumerate(sizes):
             stop, slot = start + size, (first + index) % SLOTS
-            tries = None if attempts is None else attempts[start:stop]
-            origin = Origin(lane, tries, self._memory.losses(slot) if self._memory.flags else None)
+            if attempts is not None or memory.flags:
+                tries = None if attempts is None else attempts[start:stop]
+                origin = Origin(lane, tries, memory.losses(slot) if memory.flags else None)
             last = index == len(sizes) - 1
             self._pending.append((slot, body[start:stop], pickled, origin, last))
             start = stop
@@ -324,7 +326,7 @@ class Origin:
 
     __slots__ = ("_attempts", "_losses", "items", "name")
 
-    def __init__(self, name: str, attempts: list[int] | None, losses: memoryview | None) -> None:
+    def __init__(self, name: str, attempts: list[int] | None = None, losses: memoryview | None = None) -> None:
         self.name = name
         self.items: list[Any] = []
         self._attempts = attempts
