@@ -1,8 +1,10 @@
 """Jobs that take longer than the queue waits for them, and one whose lease is lost in the middle.
 
-The queue hides what it gave for a second, and then gives it to somebody else. While a job is at work the line renews
-that lease, so the first job may take as long as it likes. The second job's lease is lost: a job looks at
-`current().lost` between its steps, and stops, since somebody else may be at it by now. It says that it is not done: of a success the line would remember that it was one, and clean the message up on sight when it comes again.
+The queue hides what it gave for a second, and then gives it to somebody else. While a job is at work the line
+renews that lease, so the first job may take as long as it likes. The second job's lease is lost. A job looks at
+`current().lost` between its steps and stops then, since somebody else may be at it by now. It says that it is
+not done: had it simply returned, the line would remember a success, and clean the message up when it comes
+again.
 
 It prints:
 
@@ -27,7 +29,7 @@ def work(message: MemoryMessage) -> None:
     for step in range(15):
         if current().lost:
             print(f"{message.body}: the lease is lost, so somebody else will do it")
-            raise Retry
+            raise Retry(0)
         if message.body == "report" and message.attempt == 1 and step == 3:
             queue.expire([message])  # as if this program had stood still for too long
         time.sleep(0.1)  # a step of the work

@@ -44,11 +44,9 @@ class Consumer(Generic[T]):
     """Wraps any queue: gets items from it, has them handled, and cleans up only what was consumed.
 
     Args:
-        queue: any object with `get()`; see `queue_consumer.Queue` for what else it may have. Queues of the
-        standard
-            library and of asyncio work as they are.
-        handler: a function of an iterator of items; None: the queue's own `handler`. *Asking for the next item is
-        the
+        queue: any object with `get()`; see `queue_consumer.Queue` for what else it may have. Queues of the standard
+            library and of asyncio work as they are. An object with `lanes` is several queues.
+        handler: a function of an iterator of items; None: the queue's own `handler`. *Asking for the next item is the
             receipt for the last*, so a handler finishes an item before it takes the next. An `async def` runs in
             coroutines.
         max_workers: getters, the threads that call `get()`; None: as many as CPUs.
@@ -63,14 +61,15 @@ class Consumer(Generic[T]):
             the handler's own attribute `receipt` says, else "advance".
         prefetch: items that may wait on the belt; None: what the pool handles in about 50 ms; 0: none.
         backoff: called with how often an item was delivered; gives the seconds before a failed one is seen again.
-        None:
-            `Exponential(base=1, max=300)` where the queue counts deliveries, else `Constant(1)`.
+            None: `Exponential(base=1, max=300)` where the queue counts deliveries, else `Constant(1)`.
+        key: called with an item; those of equal keys are handled one at a time, in order, and `None` is no key.
+            None: the handler's own attribute `key`, or else the queue's `ordering_key`.
+        lane_policy: which of several lanes goes first: "strict", `Strict(right_of_way=...)` or `Aging(every=...)`.
         time_limit: seconds that one item may take. A process is killed for it and a task cancelled; of a thread it
             is only said aloud.
         max_attempts: deliveries after which an item that fails goes to `dead_letter` instead of back.
-        dead_letter: called with the item and its `Failure`, on a thread of the cleaner; only when it has returned
-        is the item
-            cleaned up, and counted as dropped.
+        dead_letter: called with the item and its `Failure`, on a thread of the cleaner; only when it has returned is
+            the item cleaned up, and counted as dropped.
         stop_when: asked by the supervisor, with `Stats`, whether to stop; `Idle(seconds)`, `MaxItems(n)`.
         supervision: a `Supervision`.
         observers: callables of one event.

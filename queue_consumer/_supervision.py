@@ -21,16 +21,18 @@ class Supervision:
 
     Attributes:
         polling_time: between two looks round the line; deaths are seen at once, but for that of a child that has
-        nothing to do. stuck_time: busy with one item for so long is stuck. None: 60, and a stuck handler is only
-        said aloud.
-            If set: a process is killed and replaced, a task is cancelled, a thread's place is given to a new
-            thread.
+            nothing to do.
+        stuck_time: busy with one item for so long is stuck. None: 60, and a stuck handler is only said aloud. If set:
+            a process is killed and replaced, a task is cancelled, a thread's place is given to a new thread.
         stuck_limit: so many may be stuck at once before the consumer gives up; None: `max_handlers`.
-        max_restarts: so many restarts of one worker within `restart_window` before the consumer gives up; None:
-        any. restart_base: the delay of the first restart in a row. restart_limit: the longest delay of a restart.
-        quiet_time: alive for so long, and the next death is a first one again. stall_time: nothing moved for so
-        long though it could is said aloud. recycle_after: a pool process is replaced after so many items; None:
-        never. recycle_memory: a pool process is replaced when its peak memory exceeds so many bytes; None: never.
+        max_restarts: so many restarts of one worker within `restart_window` before the consumer gives up; None: any.
+        restart_base: the delay of the first restart in a row.
+        restart_limit: the longest delay of a restart.
+        quiet_time: alive for so long, and the next death is a first one again.
+        stall_time: nothing moved for so long though it could is said aloud.
+        recycle_after: a pool process is replaced after so many items; None: never.
+        recycle_memory: a pool process is replaced when its peak memory exceeds so many bytes; None: never.
+        max_lease_age: leases are renewed until an item was held for so long; None: to its end.
     """
 
     polling_time: float = 1.0

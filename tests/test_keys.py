@@ -603,6 +603,27 @@ def test_a_hot_key_does_not_flood_the_belt(pool: str, prefetch: int, tmp_path: P
     assert stage.run_to_rest(during) == [job.name for job in jobs("A", 300)]
 
 
+@every_pool
+def test_a_hot_key_does_not_flood_its_lane(pool: str, tmp_path: Path) -> None:
+    """With several lanes as with one: what waits for its key is looked ahead, and that is a bulk at most."""
+    gate = Gate(tmp_path)
+    hot = Source([Job("A", 1, gate=str(tmp_path / "gate")), *jobs("A", 300)[1:]], bulk=10)
+    other = Source(bulk=10)
+    names = Names(tmp_path / "names")
+    options: dict[str, Any] = {"key": lane_of, "pool": pool}
+    lanes = Buses(Lane(hot, 0, "hot"), Lane(other, 0, "other"))
+    consumer = Consumer[Job](lanes, following(pool, names), 1, 3, **options)
+    with consumer:
+        gate.wait_for()
+        other.put(*jobs("B", 50))
+        other.wait_for_cleanup(50)  # meanwhile there were always handlers that had nothing to do
+        assert len(hot.given) <= 1 + 2 * hot.bulk  # the one in hand; a bulk that waits; one that was under way
+        gate.open()
+        assert consumer.wait_idle(PATIENCE)
+    reconcile(consumer.shutdown(), hot, other)
+    assert [name for name in names.lines() if name[0] == "A"] == [job.name for job in jobs("A", 300)]
+
+
 @pytest.mark.parametrize("way", ["constructor", "queue"])
 def test_a_keyed_lane_has_one_getter(way: str, tmp_path: Path) -> None:
     """However many are asked for: two would make a race of the order."""

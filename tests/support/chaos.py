@@ -46,7 +46,7 @@ from queue_consumer.testing import CHAOS, FaultyQueue, Handling
 from queue_consumer.testing._books import Books
 from support.deaths import nothing_left_behind
 
-PATIENCE = 60.0  # seconds after which a run that has not come to rest has hung
+PATIENCE = float(os.environ.get("PAT","60"))  # seconds after which a run that has not come to rest has hung
 SLOW = 0.01  # seconds that a slow handler takes
 LIMIT = 0.4  # seconds after which a hanging handler is ended, where that can be done
 HANG = float("inf")
