@@ -1,4 +1,5 @@
-"""The line at work: 100,000 orders out of files, by threads and then by processes, with trouble planted.
+"""The line at work: 100,000 orders out of files, by threads and then by processes, with trouble planted; and then a
+few orders at a desk that serves two lanes.
 
     python examples/demo.py [--items N] [--seed N]
 
@@ -7,6 +8,10 @@ them, and handlers parse each order, add up what is in it, and append the sum to
 are: malformed lines, orders that fail the first time, orders whose child process is killed with SIGKILL
 (some before the sum is in the journal; some after, which is the moment that at-least-once is about), and
 disk errors that kill getters.
+
+At the desk there are standard orders and express ones, which come in the middle and go first. One order takes longer
+than its lease, which is renewed meanwhile; one loses its lease while it is handled, is handled to its end all the
+same, and when it comes again it is not handled once more.
 
 At the end a single thread, without any queue, reads the same files. What the handlers wrote down must come
 to the same, customer by customer, and the line must have reported just those failures, kills and deaths
@@ -36,10 +41,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from queue_consumer import (
+    BulkReceived,
+    ChunkStarted,
     Consumer,
     Event,
     Exponential,
     Failure,
+    Lane,
+    MemoryMessage,
+    MemoryQueue,
     Report,
     State,
     Stats,
@@ -52,6 +62,9 @@ POOLS: tuple[Pool, ...] = ("threads", "processes")
 ATTEMPTS = 3  # deliveries of a line that fails, before it goes to the dead letters
 FILES, CUSTOMERS = 8, 500
 PATIENCE = 60.0  # seconds in which nothing is finished, before the demo gives up on the line
+LEASE = 0.8  # seconds, at the desk
+STANDARD, EXPRESS = 8, 5  # so many orders are brought to the desk
+LONG, INTERRUPTED, LOSES = "standard 2", "standard 4", "standard 6"
 MALFORMED, FAILS_ONCE, KILLS_BEFORE, KILLS_AFTER = "malformed", "fails once", "kills before", "kills after"
 
 
@@ -311,6 +324,119 @@ def read_journal(journal: Path) -> tuple[Counter[str], set[str]]:
     return sums, twice
 
 
+# ---------------------------------------------------------------------- the desk: lanes, and leases
+
+
+class Desk:
+    """Two queues as one, and an observer that sees to it that things happen in the middle of others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.standard: MemoryQueue[MemoryMessage] = MemoryQueue(lease=LEASE, journal=True)
+        self.express: MemoryQueue[MemoryMessage] = MemoryQueue()
+        self.lanes = [Lane(self.standard, priority=0, name="standard"), Lane(self.express, priority=1, name="express")]
+        self.arrived = folder / "express orders have arrived"
+        self.standard.put_many({"body": f"standard {number}"} for number in range(1, STANDARD + 1))
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ChunkStarted):
+            for order in event.items:
+                if order.body == INTERRUPTED:
+                    self.express.put_many({"body": f"express {number}"} for number in range(1, EXPRESS + 1))
+                if order.body == LOSES:
+                    self.standard.expire([order])  # as if this program had stood still for too long
+        if isinstance(event, BulkReceived) and any(order.body.startswith("express") for order in event.items):
+            self.arrived.touch()
+
+    def renewals(self) -> int:
+        """How often the lease of the long order was renewed."""
+        return sum(note.deed == "extended" and note.item.body == LONG for note in self.standard.journal or ())
+
+
+class Serve:
+    """Handles orders at the desk, and writes down which were begun, and whose lease was lost meanwhile."""
+
+    def __init__(self, journal: Path, arrived: Path) -> None:
+        self.journal = journal
+        self.arrived = arrived
+
+    def __call__(self, orders: Iterator[MemoryMessage]) -> None:
+        with self.journal.open("ab", buffering=0) as journal:
+            for order in orders:
+                journal.write(f"begun {order.body}\n".encode())
+                if order.body == LONG:
+                    time.sleep(1.25 * LEASE)
+                if order.body == INTERRUPTED:
+                    wait_until(self.arrived.exists)
+                if order.body == LOSES:
+                    wait_until(lambda: current().lost)
+                if current().lost:
+                    journal.write(f"lost {order.body}\n".encode())
+
+
+def wait_until(fact: Callable[[], bool]) -> None:
+    """Look until it is true, or in vain for long."""
+    until = time.monotonic() + PATIENCE / 4
+    while not fact() and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+@dataclass
+class Served:
+    """What became of the orders at the desk."""
+
+    report: Report
+    begun: list[str]
+    lost: list[str]  # by the word of who handled them
+    renewals: int
+
+    @property
+    def lanes(self) -> str:
+        """The order in which they were begun: s for standard, E for express."""
+        return "".join("E" if order.startswith("express") else "s" for order in self.begun)
+
+
+RIGHT = "s" * int(INTERRUPTED[-1]) + "E" * EXPRESS + "s" * (STANDARD - int(INTERRUPTED[-1]))
+
+
+def serve(pool: Pool, folder: Path) -> Served:
+    """Have the orders at the desk handled, one at a time, by this kind of pool."""
+    folder = folder / f"desk-{pool}"
+    folder.mkdir()
+    desk, journal = Desk(folder), folder / "journal"
+    journal.touch()
+    handler = Serve(journal, desk.arrived)
+    consumer = Consumer(desk, handler, max_workers=2, max_handlers=1, pool=pool, observers=[desk])
+    with consumer:
+        consumer.wait_idle(PATIENCE)
+    report = consumer.shutdown()
+    notes = [line.partition(" ") for line in journal.read_text().splitlines()]
+    begun = [order for what, _, order in notes if what == "begun"]
+    lost = [order for what, _, order in notes if what == "lost"]
+    return Served(report, begun, lost, desk.renewals())
+
+
+def show_desk(served: Mapping[Pool, Served]) -> None:
+    say(f"\n{'desk':<12} s: standard order; E: express, which came during the fourth; as they were begun")
+    for pool, orders in served.items():
+        say(f"  {pool:<10} {' '.join(orders.lanes)}   lease renewed {orders.renewals} times, lost {len(orders.lost)}")
+
+
+def prove_desk(served: Mapping[Pool, Served]) -> list[Row]:
+    """Hold what was done at the desk against what was to be done there."""
+
+    def row(what: str, expected: int, found: Callable[[Served], int]) -> Row:
+        return Row(what, dict.fromkeys(served, expected), {pool: found(orders) for pool, orders in served.items()})
+
+    return [
+        row("orders begun when it was their turn", len(RIGHT), lambda o: sum(map(str.__eq__, o.lanes, RIGHT))),
+        row("of them, handled twice", 0, lambda o: len(o.begun) - len(set(o.begun))),
+        row("leases lost, and the handler saw it", 1, lambda o: min(o.lost.count(LOSES), o.report.stats.lost)),
+        row("leases lost that were not to be", 0, lambda o: max(len(o.lost), o.report.stats.lost) - 1),
+        row("leases renewed while it took long", 1, lambda o: min(o.renewals, 1)),
+        row("came again: cleaned up on sight", 1, lambda o: o.report.stats.duplicates),
+    ]
+
+
 # ---------------------------------------------------------------------- what is shown
 
 
@@ -434,9 +560,11 @@ def demo(items: int, seed: int, folder: Path) -> bool:
         f"{planted.kills} kill their process · {len(planted.disk_errors)} disk errors kill a getter"
     )
     outcomes: dict[Pool, Outcome] = {pool: consume(pool, folder, items, planted) for pool in POOLS}
+    served: dict[Pool, Served] = {pool: serve(pool, folder) for pool in POOLS}
     alone, malformed = count_alone(folder)
-    balanced = show_ledgers(outcomes)
-    proven = show_proof(prove(planted, alone, items, outcomes))
+    balanced = show_ledgers(outcomes) and all(orders.report.balanced for orders in served.values())
+    show_desk(served)
+    proven = show_proof([*prove(planted, alone, items, outcomes), *prove_desk(served)])
     good = balanced and proven and malformed == len(planted[MALFORMED])
     took = f"after {time.monotonic() - began:.1f} s"
     say(f"everything agrees, {took}" if good else f"NOT EVERYTHING AGREES, {took}")

@@ -291,7 +291,7 @@ class Belt:
                 asked_here=asked.count(share.lane),
                 idle=idle,
                 handlers=self._handlers,
-                ahead=self.prefetch > 0,
+                room=self.prefetch,
             ):
                 return False
             share.left, share.lent = self._round if self.prefetch else idle * self.size, 0

@@ -389,7 +389,7 @@ class Hand(Worker):
         if errand.lane.custody is not None and errand.verb != "bury":
             again = errand.lane.custody.ended(items, told)
             if again:  # they came once more during the call, and it was not of that delivery
-                self.cleaner.waiting.append(Errand(errand.verb, again, errand.lane, delay=errand.delay))
+                self.cleaner.send(Errand(errand.verb, again, errand.lane, delay=errand.delay))
                 items = [item for item in items if not any(item is other for other in again)]
         count, event = len(items), None
         match errand.verb:
@@ -404,7 +404,7 @@ class Hand(Worker):
                 self.tally.released += count
                 event = ItemsReleased(items=tuple(items), delay=errand.delay, left=False)
             case "bury":  # and only now may it be cleaned up
-                self.cleaner.waiting.append(Errand("drop", items, errand.lane))
+                self.cleaner.send(Errand("drop", items, errand.lane))
                 return
         if self.line.observed:
             dropped = errand.verb == "drop"
@@ -418,7 +418,7 @@ class Hand(Worker):
             delay = self.cleaner.delay_of(failed[0], errand.lane)
             behind = self.cleaner.behind(failed[0], errand.lane)
             self.tally.freed += len(behind)
-            self.cleaner.waiting.append(Errand("release", failed + behind, errand.lane, delay=delay))
+            self.cleaner.send(Errand("release", failed + behind, errand.lane, delay=delay))
             return
         custody = errand.lane.custody
         verb = "release" if errand.verb == "release" else "cleanup"

@@ -181,7 +181,9 @@ class Getter(Worker):
             if arrival.done:
                 self._cleaner.send(Errand("clean", arrival.done, lane))
             for item, error in arrival.broken:
-                self._fail(item, "identity", error)
+                behind = self._behind(item, items)
+                items = [other for other in items if not any(other is one for one in behind)]
+                self._fail(item, "identity", error, behind)
             if again and self.line.observed:
                 self.line.observers.tell(ItemsLost(items=tuple(arrival.replaced)))
         if lane.key is not None:
@@ -202,17 +204,29 @@ class Getter(Worker):
                 found = key(item)
                 hash(found)
             except BaseException as error:  # whatever the user's code raises: it fails its item alone
-                self._fail(item, "key", error)
+                self._fail(item, "key", error, [])
                 continue
             kept.append(item)
             keys.append(found)
         return kept, keys
 
-    def _fail(self, item: Any, callback: str, error: BaseException) -> None:
+    def _behind(self, item: Any, items: list[Any]) -> list[Any]:
+        """Those of a bulk that must not come before this one, which fails."""
+        key = self.lane.key
+        if key is None:
+            return []
+        try:
+            its_key = key(item)
+            return [] if its_key is None else [other for other in items if key(other) == its_key]
+        except BaseException as error:  # the one whose key it is fails for it, too
+            log.error("key raised, so what waits behind its item does not go back with it: %r", error)
+            return []
+
+    def _fail(self, item: Any, callback: str, error: BaseException, behind: list[Any]) -> None:
         """It cannot be handed over: back to the queue, as if a handler had failed it."""
         log.error("%s raised, so its item fails: %r", callback, error)
         self.line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
-        self._settling.fail(item, Failure.of(error), self.lane, self.tally)
+        self._settling.fail(item, Failure.of(error), self.lane, self.tally, behind)
 
     def given_up(self) -> bool:
         """True once the consumer has stopped without waiting for this getter any longer."""

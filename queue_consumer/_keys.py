@@ -43,6 +43,10 @@ class Pile(Protocol):
         """So many chunks could be taken now, at least one if any can."""
         ...
 
+    def blocked(self) -> int:
+        """So many items wait for their key."""
+        ...
+
     def __iter__(self) -> Iterator[Chunk]: ...
 
 
@@ -73,19 +77,27 @@ class PlainPile:
     def __len__(self) -> int:
         return len(self._chunks)
 
+    def blocked(self) -> int:
+        return 0
+
     def __iter__(self) -> Iterator[Chunk]:
         return iter(list(self._chunks))
 
 
 class KeyedPile:
-    """First in, first out, but for what waits for its key."""
+    """First in, first out, but for what waits for its key.
 
-    def __init__(self, size: int) -> None:
+    `family`: the piles of all lanes that have the same keys, this one too.
+    """
+
+    def __init__(self, size: int, family: list[KeyedPile]) -> None:
+        family.append(self)
+        self._family = family
         self._size = size
         self._front: deque[Chunk] = deque()  # put back; each still holds its keys
         self._waiting: dict[Hashable, deque[tuple[Any, float]]] = {}
         self._ready: deque[Hashable] = deque()  # keys that are not held and have something waiting, each once
-        self._held: set[Hashable] = set()
+        self._held: set[Hashable] = family[0]._held if len(family) > 1 else set()
         self._lane: Any = None
 
     def push(self, chunk: Chunk) -> None:
@@ -116,6 +128,9 @@ class KeyedPile:
             if not waiting:
                 del self._waiting[key]
             self._held.add(key)
+            for other in self._family:
+                if other is not self and key in other._waiting:
+                    other._ready.remove(key)
             items.append(item)
             keys.append(key)
         if not items:
@@ -125,8 +140,9 @@ class KeyedPile:
     def free(self, keys: Iterable[Hashable]) -> None:
         for key in keys:
             self._held.discard(key)
-            if key in self._waiting:
-                self._ready.append(key)
+            for pile in self._family:
+                if key in pile._waiting:
+                    pile._ready.append(key)
 
     def sweep(self, key: Hashable) -> list[Any]:
         waiting = self._waiting.pop(key, None)
@@ -158,6 +174,9 @@ class KeyedPile:
 
     def __len__(self) -> int:
         return len(self._front) + len(self._ready)
+
+    def blocked(self) -> int:
+        return sum([len(waiting) for waiting in self._waiting.values()]) - len(self._ready)
 
     def __iter__(self) -> Iterator[Chunk]:
         yield from list(self._front)

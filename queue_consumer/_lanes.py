@@ -70,7 +70,11 @@ class Sorter:
     """The chunks that wait, lane by lane; with the verbs of a deque for those who put and take."""
 
     def __init__(self, lanes: Sequence[Any], policy: LanePolicy, size: int, clock: Callable[[], float]) -> None:
-        self._places = {id(lane): Place(lane, PlainPile() if lane.key is None else KeyedPile(size)) for lane in lanes}
+        families: dict[int, list[KeyedPile]] = {}  # lanes with one function of the key have the same keys
+        self._places: dict[int, Place] = {}
+        for lane in lanes:
+            family = families.setdefault(id(lane.key), [])
+            self._places[id(lane)] = Place(lane, PlainPile() if lane.key is None else KeyedPile(size, family))
         self._in_order = sorted(self._places.values(), key=lambda place: -place.priority)
         self._policy = policy
         self._choose = self._by_age if isinstance(policy, Aging) else self._by_rank
@@ -165,13 +169,13 @@ class Sorter:
                 until = max(until, place.hot_until)
             return None
 
-    def may_fetch(self, lane: Any, *, asked: int, asked_here: int, idle: int, handlers: int, ahead: bool) -> bool:
+    def may_fetch(self, lane: Any, *, asked: int, asked_here: int, idle: int, handlers: int, room: int) -> bool:
         """True if this lane should ask its queue for more.
 
         Args:
             asked: polls that have room promised, of all lanes; asked_here: of this one.
             idle: handlers that have nothing to do.
-            ahead: items may wait on the belt at all.
+            room: so many items may wait on the belt, be it for their keys.
         """
         with self._lock:
             place = self._places[id(lane)]
@@ -181,9 +185,11 @@ class Sorter:
                 now = self._clock()
                 if busy >= handlers or (not idle and any(other.hot_until > now for other in higher)):
                     return False
+            if place.pile.blocked() and place.pile.blocked() >= room:
+                return False
             if idle > asked + sum(len(other.pile) for other in self._in_order):
                 return True
-            return ahead and not asked_here and not len(place.pile)
+            return room > 0 and not asked_here and not len(place.pile)
 
     # ------------------------------------------------------------------ whose turn it is
 

@@ -123,10 +123,12 @@ class Settling:
         """These were never shown to a handler, and shall go home."""
         self._send(Errand("release", items, lane, delay=delay), tally)
 
-    def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally) -> None:
-        """An item fails that cannot be handed over."""
+    def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally, behind: list[Any]) -> None:
+        """An item fails that cannot be handed over; and those behind it must not come before it."""
         tally.failed += 1
         self._send_back([(item, Fate("failed", None, failure))], lane, tally, None)
+        if behind:
+            self.give_back(behind, lane, tally, self.delay_of(item, lane))
 
     def clear_belt(self, tally: Tally) -> None:
         """Give back all that waits on the belt."""

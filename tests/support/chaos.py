@@ -555,6 +555,7 @@ def run(plan: Plan) -> Stats:
             report = live(plan, stage, queues)
         finally:
             stage.released.set()
+            stage.consumer.stop()  # if it has failed, what it left must not disturb the next run
             queues.let_go()
         end_of_threads()
         stats = stage.consumer.stats()
