@@ -340,7 +340,7 @@ class Hand(Worker):
                 self.tally.released += count
                 event = ItemsReleased(items=tuple(items), delay=errand.delay, left=False)
             case "bury":  # and only now may it be cleaned up
-                self.cleaner.waiting.append(Errand("drop", items, errand.lane))
+                self.cleaner.send(Errand("drop", items, errand.lane))
                 return
         if self.line.observed:
             dropped = errand.verb == "drop"
@@ -352,7 +352,7 @@ class Hand(Worker):
             log.error("dead_letter raised, so the item goes back to the queue: %r", error)
             self.line.observers.tell(CallbackFailed(callback="dead_letter", error=repr(error)))
             delay = self.cleaner.delay_of(failed[0])
-            self.cleaner.waiting.append(Errand("release", failed, errand.lane, delay=delay))
+            self.cleaner.send(Errand("release", failed, errand.lane, delay=delay))
             return
         verb = "release" if errand.verb == "release" else "cleanup"
         attempt, final = errand.attempt, errand.attempt >= ATTEMPTS
