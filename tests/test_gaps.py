@@ -335,7 +335,7 @@ def test_what_a_getter_has_lent_it_does_not_bring() -> None:
             done.wait(PATIENCE)
 
     with Consumer(Hanging(), handler, max_workers=2, max_handlers=2, prefetch=98) as consumer:
-        until(lambda: consumer.stats().received >= 90, "one getter has brought its half, and of the other all but a bulk")
+        until(lambda: consumer.stats().received >= 90, "one has brought its half, and of the other all but a bulk")
         freed.set()
         until(lambda: consumer.stats().received > 90 and consumer.stats().fetching == "no room", "the other is back")
         assert consumer.stats().received == 100

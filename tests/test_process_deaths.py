@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -34,7 +35,7 @@ from queue_consumer import (
     WorkerRevived,
 )
 from queue_consumer._pools import _births
-from queue_consumer._pools._births import Started
+from queue_consumer._pools._births import Birth, Started
 from queue_consumer.testing import FaultyQueue, RecordingObserver
 from support.deaths import (
     PATIENCE,
@@ -710,4 +711,31 @@ def test_a_child_that_the_program_is_burying_is_waited_for(burial: Burial) -> No
     """The program asks after all children at that moment: whoever waits for this one sees its end, and closes it."""
     assert burial.ends(multiprocessing.active_children, lambda: burial.child.join(PATIENCE))
     assert burial.child.epitaph().endswith("was killed by SIGKILL")
+    burial.child.close()
+
+
+def test_a_birth_that_takes_long_holds_up_nobody(burial: Burial) -> None:
+    """While one child is being started, however long that takes, the deaths of others are seen."""
+    born, begun = threading.Event(), threading.Event()
+
+    class Slow:
+        pid, exitcode = 0, 0
+
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None:
+            begun.set()
+            born.wait(PATIENCE)
+
+    burial.go_on.set()
+    birth = Birth(cast(Any, SimpleNamespace(Process=Slow)), read_all, None, "advance")
+    with ThreadPoolExecutor(2) as threads:
+        bearing = threads.submit(birth.bear, 0, 0, 0, 0)
+        assert begun.wait(PATIENCE)
+        seen = threads.submit(burial.child.join, 0)
+        try:
+            assert seen.result(10)
+        finally:
+            born.set()
+        bearing.result(PATIENCE)
     burial.child.close()
