@@ -90,6 +90,7 @@ class Belt:
         self.largest_bulk = 1
         self.shares: list[Share] = []  # one for each getter
         self._handlers = handlers
+        self.strays = 0  # handlers that are stuck with a chunk, and have given their place to others
         self._lane = lane
         self._ledger = ledger
         self._round = handlers * size
@@ -121,7 +122,7 @@ class Belt:
         size = len(items) if keys is not None else self.size
         for start in range(0, len(items), size):
             self.waiting.append(Chunk(items[start : start + size], lane, monotonic(), keys=keys))
-        self._wake(len(self.waiting))
+        self._look_again()
 
     def put_back(self, chunks: Sequence[Chunk]) -> None:
         """Put chunks back at the front, for the next free handler."""
@@ -148,8 +149,8 @@ class Belt:
 
     def _look_again(self) -> None:
         """Something may have become possible for somebody."""
-        if self.idle:
-            self._wake(len(self.waiting))
+        if self.idle and self.sorter is not None:
+            self._wake(self.sorter.pending())  # who has to wait for a right of way all the same sets an alarm
         if self.dry:
             self.let_in()
 
@@ -283,14 +284,12 @@ class Belt:
         """With several lanes each looks ahead by one bulk, so that room filled by one is not missing to another."""
         assert self.sorter is not None
         with self._lock:
-            asked = [other.lane for other in self.shares if other.open()]
             idle = len(self.idle)
             if not self.sorter.may_fetch(
                 share.lane,
-                asked=len(asked),
-                asked_here=asked.count(share.lane),
+                asked=sum([other.lane is share.lane and bool(other.open()) for other in self.shares]),
                 idle=idle,
-                handlers=self._handlers,
+                handlers=self._handlers + self.strays,
                 room=self.prefetch,
             ):
                 return False

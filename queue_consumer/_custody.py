@@ -22,6 +22,7 @@ REMEMBERED = 10_000  # identities
 MEMORY = 3600.0  # seconds
 MARGIN = 0.05  # of a lease: so much before half-time renewals are spread
 SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
+JOURNEY = 0.25  # of a lease: the longest that an answer is taken to have been on its way
 SLACK = 1000  # renewals of what has ended that may be kept
 AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
 
@@ -113,13 +114,15 @@ class Custody:
 
     # ------------------------------------------------------------------ arrival
 
-    def receive(self, items: Sequence[Any], now: float, early: float) -> Arrival:
+    def receive(self, items: Sequence[Any], asked: float, came: float, early: float) -> Arrival:
         """Take a bulk into custody.
 
         Args:
-            now: when it was asked for, since a lease may begin as early as that.
+            asked: when it was asked for; a lease may begin as early as that, if the answer was on its way for long.
+            came: when it was there. A poll waits for most of its time, so of that a part of a lease counts at most.
             early: from 0 to 1, at random: how much of its margin before half-time it is to be renewed.
         """
+        now = came if self.lease is None else max(asked, came - self.lease * JOURNEY)
         identities, broken = self._identities(items)
         arrival = Arrival([], [], broken, [])
         if self.lease is None and not broken and not any(identity is not None for identity in identities):
@@ -136,7 +139,7 @@ class Custody:
                         arrival.done.append(item)
                         continue
                     older = self._by_identity.get(identity)
-                    if older is not None:
+                    if older is not None and not older.quiet:  # otherwise it comes because we gave it back
                         arrival.replaced.append(older.item)
                         self._replace(older, item, now, until)
                         continue
@@ -176,6 +179,8 @@ class Custody:
         hold = self._by_object.get(id(item))
         if hold is not None:
             hold.count += 1
+            hold.quiet = False
+            self._renewal(hold, now, until)
             return
         hold = self._by_object[id(item)] = Hold(item, identity, now, until)
         if identity is not None:
@@ -188,6 +193,10 @@ class Custody:
         since that is what handlers and stations have in hand.
         """
         hold.item = item
+        self._renewal(hold, now, until)
+
+    def _renewal(self, hold: Hold, now: float, until: float) -> None:
+        """It was given to us once more."""
         hold.until = until
         hold.since = now
         hold.lost = False

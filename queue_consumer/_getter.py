@@ -113,7 +113,7 @@ class Getter(Worker):
                 self._hand_back(items)
             else:
                 if self._sorted:
-                    self._sort(items, began)
+                    self._sort(items, began, came)
                 else:
                     line.belt.put(items, came if line.observed else None)
                 if self.given_up():  # meanwhile, so that nobody may be there to take them
@@ -167,12 +167,12 @@ class Getter(Worker):
             self.tally.freed -= len(items)
             self._take_back(items, self.lane)
 
-    def _sort(self, items: list[Any], began: float) -> None:
+    def _sort(self, items: list[Any], began: float, came: float) -> None:
         """What is new of these to the belt; what was done before, and only came again, to the cleaner."""
         lane, tally = self.lane, self.tally
         keys: list[Hashable] | None = None
         if lane.custody is not None:
-            arrival = lane.custody.receive(items, began, random.random())
+            arrival = lane.custody.receive(items, began, came, random.random())
             items = arrival.fresh
             again = len(arrival.replaced)
             tally.duplicates += again + len(arrival.done)

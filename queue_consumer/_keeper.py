@@ -63,9 +63,8 @@ class Keeper(Worker):
             return False
         custody = lane.custody
         assert custody is not None
-        late = now() - custody.due()
         batch = custody.to_renew(self._most(lane), now())
-        self._note_lateness(custody, late)
+        self._note_lateness(custody, max((now() - hold.due for hold in batch), default=0.0))
         if batch:
             self._renew(lane, custody, batch)
         if custody.losses != self._seen.get(lane, 0):

@@ -116,6 +116,11 @@ class Sorter:
                 count += len(place.pile)
             return count
 
+    def pending(self) -> int:
+        """How many could start now or when the right of way of others is over."""
+        with self._lock:
+            return sum(len(place.pile) for place in self._in_order)
+
     def __iter__(self) -> Iterator[Chunk]:
         with self._lock:
             return iter([chunk for place in self._in_order for chunk in place.pile])
@@ -169,11 +174,11 @@ class Sorter:
                 until = max(until, place.hot_until)
             return None
 
-    def may_fetch(self, lane: Any, *, asked: int, asked_here: int, idle: int, handlers: int, room: int) -> bool:
+    def may_fetch(self, lane: Any, *, asked: int, idle: int, handlers: int, room: int) -> bool:
         """True if this lane should ask its queue for more.
 
         Args:
-            asked: polls that have room promised, of all lanes; asked_here: of this one.
+            asked: polls of this lane that have room promised.
             idle: handlers that have nothing to do.
             room: so many items may wait on the belt, be it for their keys.
         """
@@ -189,7 +194,7 @@ class Sorter:
                 return False
             if idle > asked + sum(len(other.pile) for other in self._in_order):
                 return True
-            return room > 0 and not asked_here and not len(place.pile)
+            return room > 0 and not asked and not len(place.pile)
 
     # ------------------------------------------------------------------ whose turn it is
 

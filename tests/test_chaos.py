@@ -22,8 +22,8 @@ from support.chaos import POOLS, PoolName, draw, run
 
 BUDGET = 40.0  # seconds for each pool
 LEAST = 10  # seeds, however long they take
-COUNTED = ("received", "cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
-COUNTED += ("failed", "duplicates", "revived")
+ENDED = ("cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
+COUNTED = ("received", *ENDED, "failed", "duplicates", "revived")
 TOO_LONG = 150.0  # seconds after which one run has hung
 
 

@@ -228,9 +228,7 @@ def good_desk(demo: Any) -> Any:
     begun = [f"standard {number}" for number in range(1, demo.STANDARD + 1)]
     begun[4:4] = [f"express {number}" for number in range(1, demo.EXPRESS + 1)]
     stats = Stats(state=State.STOPPED, received=14, cleaned=13, lost=1, duplicates=1)
-    return demo.Served(
-        report=Report(stats=stats, balanced=True), begun=begun, lost=[demo.LOSES], renewals=2
-    )
+    return demo.Served(report=Report(stats=stats, balanced=True), begun=begun, lost=[demo.LOSES], renewals=2)
 
 
 DESK_FAULTS: dict[str, Callable[[Any], object]] = {

@@ -26,6 +26,7 @@ from queue_consumer import (
 from queue_consumer import _cleaner as cleaner_module
 from queue_consumer._custody import Memory
 from support.custody import PATIENCE, LeasedQueue, at_rest, at_work, books, jobs_of, line_of
+from support.handlers import read_all
 from support.lifecycle import until
 from support.line_pools import MOST_POOLS, THREADS, PoolKind, most_pools
 
@@ -38,16 +39,22 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaner_module, "FIRST_RETRY", 0.0001)
 
 
+def waits_for(event: threading.Event) -> Callable[[list[Any]], object]:
+    """A cleanup that takes until then."""
+    return lambda items: event.wait(PATIENCE)
+
+
 def queue_of(*bodies: str, **options: Any) -> LeasedQueue:
     """A queue without leases: identity is a matter of its own."""
-    return LeasedQueue(bodies, **{"lease": None, **options})
+    options.setdefault("lease", None)
+    return LeasedQueue(bodies, **options)
 
 
-def refuse(attempt: int = 1) -> Callable[[list[Any]], None]:
-    """A cleanup that always fails for deliveries of this attempt."""
+def refuse(last: int = 1) -> Callable[[list[Any]], None]:
+    """A cleanup that always fails, but for deliveries that came after this one."""
 
     def cleanup(items: list[Any]) -> None:
-        if any(item.attempt == attempt for item in items):
+        if any(item.attempt <= last for item in items):
             raise OSError("not now")
 
     return cleanup
@@ -58,7 +65,7 @@ def refuse(attempt: int = 1) -> Callable[[list[Any]], None]:
 
 @most_pools
 def test_a_success_whose_cleanup_failed_is_not_handled_twice(pool: PoolKind, tmp_path: Path) -> None:
-    """It is tombstoned and remembered; when the message comes again it is cleaned up on sight, and no handler sees it."""
+    """It is tombstoned and remembered; when the message comes again it is cleaned up on sight, and not handled."""
     queue = queue_of("ok 1", on_cleanup=refuse())
     jobs = jobs_of(pool, tmp_path)
     consumer, events = line_of(pool, queue, jobs)
@@ -76,17 +83,11 @@ def test_a_success_whose_cleanup_failed_is_not_handled_twice(pool: PoolKind, tmp
 
 def test_a_tombstone_outlives_a_cleanup_on_sight_that_fails(tmp_path: Path) -> None:
     """If the cleanup on sight fails as well, it is remembered still, and the next delivery is cleaned up."""
-    again: list[int] = [1, 2]
-
-    def cleanup(items: list[Any]) -> None:
-        if items[0].attempt in again:
-            raise OSError("not now")
-
-    queue = queue_of("ok 1", on_cleanup=cleanup)
+    queue = queue_of("ok 1", on_cleanup=refuse(2))
     jobs = jobs_of(THREADS, tmp_path)
     consumer, events = line_of(THREADS, queue, jobs)
     with at_work(consumer, jobs):
-        for attempt in again:
+        for attempt in (1, 2):
             events.wait_for(CleanupFailed, attempt, PATIENCE, where=lambda event: event.final)
             queue.redeliver(queue.delivery("ok 1", attempt))
         events.wait_for(ItemsCleaned, timeout=PATIENCE)
@@ -122,7 +123,7 @@ def test_a_dropped_item_whose_cleanup_failed_is_not_handled_twice() -> None:
 @pytest.mark.parametrize("without", [True, False], ids=["no identity", "identity is None"])
 def test_what_has_no_identity_is_not_recognised(without: bool, tmp_path: Path) -> None:
     """Without `identity`, or where it is None, there is no memory: what comes again is handled again."""
-    identity: dict[str, Any] = {"without": ["identity"]} if without else {"identity": lambda _: None}
+    identity: dict[str, Any] = {"without": ["identity"]} if without else {"identity": nothing}
     queue = queue_of("ok 1", "ok 2", on_cleanup=refuse(), **identity)
     jobs = jobs_of(THREADS, tmp_path)
     consumer, _ = line_of(THREADS, queue, jobs)
@@ -172,6 +173,7 @@ def test_what_comes_again_while_it_is_handled(pool: PoolKind, end: str, tmp_path
         assert consumer.stats().in_flight == 1
         assert jobs.notes("begun") == [f"{body} #1"]
         jobs.open()
+        jobs.wait(f"done {body} #1" if end == "hold" else f"done {body} #3")
         assert consumer.wait_idle(PATIENCE)
     assert not queue.asked_to_clean(first)
     assert not queue.was_given_back(first)
@@ -214,7 +216,7 @@ def test_what_comes_again_while_it_waits_on_the_belt(pool: PoolKind, tmp_path: P
 def test_what_comes_again_while_it_waits_for_cleanup(tmp_path: Path) -> None:
     """It is not handled again, and the newer delivery is cleaned up."""
     unblock = threading.Event()
-    queue = queue_of("ok 1", "ok 2", on_cleanup=lambda _: unblock.wait(PATIENCE), cleanup_limit=1)
+    queue = queue_of("ok 1", "ok 2", on_cleanup=waits_for(unblock), cleanup_limit=1)
     jobs = jobs_of(THREADS, tmp_path)
     consumer, _ = line_of(THREADS, queue, jobs)
     with at_work(consumer, jobs):
@@ -347,6 +349,10 @@ def test_what_is_given_back_at_the_end_is_the_newer_delivery(tmp_path: Path) -> 
 # ---------------------------------------------------------------------------- identities that cannot be told
 
 
+def nothing(item: Any) -> Any:
+    return None
+
+
 def raising(item: Any) -> Any:
     raise LookupError("who knows")
 
@@ -431,7 +437,7 @@ def test_an_identity_that_never_can_be_told_is_a_dead_letter(tmp_path: Path) -> 
 
 def test_run_once_remembers(tmp_path: Path) -> None:
     """What one run_once() could not clean up the next one does, on sight; and so does the line, once it is started."""
-    queue = queue_of("ok 1", on_cleanup=lambda items: refuse(1)(items) or refuse(2)(items))
+    queue = queue_of("ok 1", on_cleanup=refuse(2))
     jobs = jobs_of(THREADS, tmp_path)
     consumer, _ = line_of(THREADS, queue, jobs, messages_bulk_size=10)
     assert consumer.run_once().succeeded == 0
@@ -547,9 +553,7 @@ def test_what_is_remembered_again_is_young() -> None:
     most=st.integers(1, 6),
     seconds=st.floats(0.5, 20),
 )
-def test_memory_is_that_of_the_last_additions(
-    deeds: list[tuple[int, float, bool]], most: int, seconds: float
-) -> None:
+def test_memory_is_that_of_the_last_additions(deeds: list[tuple[int, float, bool]], most: int, seconds: float) -> None:
     """It has an identity exactly if it is among the last `most` different ones added, and was added less than
     `seconds` ago.
     """
@@ -580,7 +584,7 @@ def test_the_memory_of_a_line_is_bounded() -> None:
     queue = Grim(bulk=100)
     queue.put_many([{"body": number} for number in range(count)])
     memory = Memory(most=50)
-    consumer = Consumer(queue, each(lambda _: None), 1, 1)
+    consumer = Consumer(queue, read_all, 1, 1)
     for lane in consumer._lanes:
         assert lane.custody is not None
         lane.custody._memory = memory

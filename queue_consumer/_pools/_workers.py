@@ -146,6 +146,7 @@ class Pool:
             old.place_lost = True
             old.retire()
             self.strays = [*self.strays, old]
+            old.line.belt.strays = len(self.strays)
         else:
             old.bury()  # it may have died only now
             old.line.ledger.fold(old.tally)
@@ -157,6 +158,7 @@ class Pool:
         for stray in [stray for stray in self.strays if not stray.alive]:
             stray.bury()
             self.strays.remove(stray)
+            stray.line.belt.strays = len(self.strays)
             stray.line.ledger.fold(stray.tally)
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class LeasedQueue(MemoryQueue[Any]):
         if self.extend is not None:
             self.extend = self.extending
         if identity is not None:
-            self.identity = identity  # type: ignore[method-assign]
+            self.identity = identity  # type: ignore[method-assign, assignment]
         self.cleanup_limit = cleanup_limit
         for verb in without:
             setattr(self, verb, None)
