@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,8 @@ from queue_consumer import (
     WorkerRevived,
     current,
 )
+from queue_consumer._chunk import Chunk
+from queue_consumer._lanes import Sorter
 from queue_consumer.testing import RecordingObserver
 from support.lane_order import Fact, Journal, draw, travel
 from support.lanes import BEFORE, Buses, Call, Job, Names, Poll, Source, following, jobs, reconcile
@@ -304,6 +307,28 @@ def test_the_right_of_way_does_not_last_for_ever(pool: str, right_of_way: float,
         assert high.inside() == 1
     stage.stop()
     assert Counter(stage.names.lines()) == Counter(["H1", "H2", "H3", "L1", "L2", "L3", "L4", "L5"])
+
+
+def test_the_right_of_way_is_counted_from_the_answer_and_anew_from_the_next_poll() -> None:
+    """So long after the answer it ends, if nobody asks; whoever asks has as long for the next answer."""
+    time_now = [100.0]
+    high, low = (SimpleNamespace(priority=priority, key=None) for priority in (1, 0))
+    sorter = Sorter([low, high], Strict(right_of_way=10), 1, lambda: time_now[0])
+    sorter.asking(high)
+    sorter.append(Chunk(["L1"], low))
+    assert sorter.popleft().items == ["L1"]  # that nothing is known yet gives no right
+    sorter.answered(high, True)
+    sorter.append(Chunk(["L2"], low))
+    for asked, over in ((False, 110), (True, 120)):
+        if asked:
+            time_now[0] = 109.9
+            sorter.asking(high)
+        time_now[0] = over - 0.1
+        with pytest.raises(IndexError):
+            sorter.popleft()
+        assert sorter.patience() == pytest.approx(0.1)
+    time_now[0] = 120.1
+    assert sorter.popleft().items == ["L2"]
 
 
 @every_pool

@@ -758,16 +758,17 @@ def test_run_once_renews_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_run_once_does_not_clean_up_what_was_lost(tmp_path: Path) -> None:
-    """A lease that ran out in the middle of run_once() is lost there as well: seen by the handler, and not cleaned
+    """A lease that is lost in the middle of run_once() is lost there as well: seen by the handler, and not cleaned
     up. The next run_once() remembers that it was done.
     """
     queue = LeasedQueue(["watch 1"])
     jobs = jobs_of(THREADS, tmp_path)
     consumer, _ = line_of(THREADS, queue, jobs)
     once = in_thread(consumer.run_once)
+    jobs.wait("begun watch 1 #1")
+    queue.expire([queue.delivery("watch 1")])
     jobs.wait("lost watch 1 #1")
     assert once.result().succeeded == 0
-    queue.expire([queue.delivery("watch 1")])
     assert consumer.run_once().succeeded == 1
     assert jobs.handled() == ["watch 1 #1"]
     stats = books(consumer.stats(), queue)
