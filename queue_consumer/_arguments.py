@@ -138,6 +138,8 @@ def checked(
 def chosen_key(handler: Any, key: Any) -> Callable[[Any], Hashable] | None:
     chosen = key if key is not None else getattr(handler, "key", None)
     check_callable("key", chosen, "with an item", None)
+    if is_async(chosen):
+        raise TypeError(f"key must be callable with an item, and no async def; got {chosen!r}")
     checked: Callable[[Any], Hashable] | None = chosen
     return checked
 

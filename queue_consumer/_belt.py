@@ -44,7 +44,7 @@ class Share:
     Only that getter changes it, but for `lent`, which is for `Belt.ask` to say.
     """
 
-    __slots__ = ("began", "brought", "lane", "left", "lent", "limited", "took")
+    __slots__ = ("began", "brought", "lane", "largest", "left", "lent", "limited", "took")
 
     def __init__(self, limited: bool, lane: Any = None) -> None:
         self.lane = lane
@@ -54,6 +54,7 @@ class Share:
         self.began = NEVER  # when the get that runs was called
         self.took = 0.0  # seconds that the last one took,
         self.brought = 0  # and how much it brought
+        self.largest = 1  # the most that one ever brought
 
     def open(self) -> int:
         """How much of it may still come."""
@@ -87,10 +88,8 @@ class Belt:
         self.low = 0  # so many chunks waiting, and a dry getter is let in
         self.closed = False
         self.prefetch = handlers * size if prefetch is None else prefetch
-        self.largest_bulk = 1
         self.shares: list[Share] = []  # one for each getter
         self._handlers = handlers
-        self.strays = 0  # handlers that are stuck with a chunk, and have given their place to others
         self._lane = lane
         self._ledger = ledger
         self._round = handlers * size
@@ -133,6 +132,12 @@ class Belt:
         """A chunk is in nobody's hands any more, and these of its keys are free; for a sorter to know."""
         if self.sorter is not None:
             self.sorter.ended(chunk, keys)
+            self._look_again()
+
+    def give_up(self, chunk: Chunk) -> None:
+        """The handler that has this chunk is stuck, and another is in its place; for a sorter to know."""
+        if self.sorter is not None:
+            self.sorter.give_up(chunk)
             self._look_again()
 
     def free(self, lane: Any, keys: Iterable[Any]) -> None:
@@ -289,7 +294,7 @@ class Belt:
                 share.lane,
                 asked=sum([other.lane is share.lane and bool(other.open()) for other in self.shares]),
                 idle=idle,
-                handlers=self._handlers + self.strays,
+                handlers=self._handlers,
                 room=self.prefetch,
             ):
                 return False
@@ -300,7 +305,7 @@ class Belt:
         """Room of those whose get is taking long, and that will come back with no more than a bulk."""
         room = 0
         for other in self.shares:
-            spare = other.open() - self.largest_bulk
+            spare = other.open() - other.largest
             if spare > 0 and not other.limited and now - other.began > WINDOW:
                 other.lent += spare
                 room += spare

@@ -78,7 +78,7 @@ class Chunk:
     One writer at a time: the worker that handles it. The supervisor reads `taken` and sets `halted`.
     """
 
-    __slots__ = ("at", "exhausted", "halted", "items", "keys", "lane", "passes", "singly", "taken")
+    __slots__ = ("at", "counted", "exhausted", "halted", "items", "keys", "lane", "passes", "singly", "taken")
 
     def __init__(
         self, items: list[Any], lane: Any, at: float = 0.0, passes: int = 0, keys: list[Any] | None = None
@@ -89,6 +89,7 @@ class Chunk:
         self.at = at  # when it was put on the belt
         self.passes = passes  # how many handlers have returned without taking these
         self.singly = False  # to be pickled item by item, since something went wrong with the run it was in
+        self.counted = False  # among the chunks of its lane that handlers have
         self.taken = 0
         self.exhausted = False  # the handler asked past the end
         self.halted = False  # the iterator is to end at the next item boundary

@@ -60,6 +60,14 @@ class Errand:
     def left(self) -> list[Any]:
         return self.items[self.done :] if self.done else self.items
 
+    def forget(self) -> None:
+        """It will not be done."""
+        custody = self.lane.custody
+        if custody is not None:
+            if self.verb in ("clean", "drop"):
+                custody.remember(self.left(), now())
+            custody.ended(self.left())
+
 
 class Cleaner:
     """The station: what waits for cleanup, and the threads that see to it."""
@@ -200,7 +208,7 @@ class Cleaner:
 
         A queue that does not say is not asked to take back more at once than it gave at once.
         """
-        return lane.port.cleanup_limit or self.line.belt.largest_bulk
+        return lane.port.cleanup_limit or lane.largest_bulk
 
     def work_left(self) -> bool:
         # Hands are looked at last, and first since what failed goes from there to be tried again.
@@ -324,7 +332,14 @@ class Hand(Worker):
             part = told = items[start : start + size]
             error: BaseException | None = None
             if custody is not None:
-                part, told = self._still_ours(errand, part)
+                ours, lost = custody.present(part, now(), going=errand.verb == "release")
+                if self.is_abandoned():
+                    return
+                if lost:
+                    items[start : start + size] = lost + ours  # so that what is left is what is open
+                    errand.done = start + len(lost)
+                    self.cleaner.lose(lost, errand.lane, self.tally, done=errand.verb in ("clean", "drop"))
+                part, told = ours, ours if errand.verb == "bury" else custody.latest(ours)
             if call is not None and part:
                 desk.append(part)
                 try:
@@ -375,14 +390,6 @@ class Hand(Worker):
                 call = functools.partial(bury, self.cleaner.dead_letter, errand.failure)
                 size = 1
         return call, 1 if errand.attempt >= ALONE else size
-
-    def _still_ours(self, errand: Errand, part: list[Any]) -> tuple[list[Any], list[Any]]:
-        """Of these, what we still have a lease of; and the deliveries of it that the queue wants to hear of."""
-        custody = errand.lane.custody
-        assert custody is not None
-        part, lost = custody.present(part, now(), going=errand.verb == "release")
-        self.cleaner.lose(lost, errand.lane, self.tally, done=errand.verb in ("clean", "drop"))
-        return part, part if errand.verb == "bury" else custody.latest(part)
 
     def _done(self, errand: Errand, items: list[Any], told: list[Any], took: float) -> None:
         """The call has returned for these."""
@@ -449,6 +456,10 @@ class Hand(Worker):
         if self.line.observed:
             self.line.observers.tell(ItemsReleased(items=tuple(items), delay=errand.delay, left=True))
 
+    def is_abandoned(self) -> bool:
+        """True once somebody else accounts for what is in hand."""
+        return self.abandoned
+
     def abandon(self) -> list[Any]:
         """The time is up: account no more for what is in hand. Returns those items."""
         self.abandoned = True
@@ -457,6 +468,8 @@ class Hand(Worker):
         except IndexError:
             self.thread.join(1)  # not in a call, so it sees the flag as soon as it gets to run
         items = [item for errand in self.hand for item in errand.left()]
+        for errand in self.hand:
+            errand.forget()
         self.hand = []
         return items
 

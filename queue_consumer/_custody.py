@@ -17,12 +17,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ._bells import Ringable
+
 NEVER = float("inf")
 REMEMBERED = 10_000  # identities
 MEMORY = 3600.0  # seconds
 MARGIN = 0.05  # of a lease: so much before half-time renewals are spread
 SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
 JOURNEY = 0.25  # of a lease: the longest that an answer is taken to have been on its way
+PATIENCE = 5.0  # seconds: a renewal that takes longer is not waited for
 SLACK = 1000  # renewals of what has ended that may be kept
 AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
 
@@ -42,6 +45,9 @@ class Hold:
         self.extending = False
         self.count = 1  # the same object may have been given more than once
         self.due = NEVER  # when it is to be renewed
+
+
+BROKEN = object()  # in the place of an identity that cannot be told
 
 
 class Arrival(NamedTuple):
@@ -96,8 +102,7 @@ class Custody:
         renewed: bool,
         max_age: float | None = None,
     ) -> None:
-        self.asleep = False  # whoever renews sleeps until there is something, and is to be woken
-        self.wake: Callable[[], object] = bool
+        self.sleepers: set[Ringable] = set()  # of those who renew, and sleep until there is something
         self.lease = lease
         self.max_age = max_age
         self.behind = False  # leases cannot be renewed in time
@@ -129,10 +134,9 @@ class Custody:
             arrival.fresh.extend(items)
             return arrival
         until = NEVER if self.lease is None else now + self.lease
-        failed = {id(item) for item, _ in broken}
         with self._changed:
             for item, identity in zip(items, identities, strict=True):
-                if id(item) in failed:
+                if identity is BROKEN:
                     continue
                 if identity is not None:
                     if self._memory.has(identity, now):
@@ -148,9 +152,8 @@ class Custody:
                     continue
                 arrival.fresh.append(item)
                 self._hold(item, identity, now, until, early)
-            asleep, self.asleep = self.asleep, False
-        if asleep:
-            self.wake()
+        for sleeper in list(self.sleepers):
+            sleeper.ring()
         return arrival
 
     def _identities(self, items: Sequence[Any]) -> tuple[list[Hashable], list[tuple[Any, BaseException]]]:
@@ -159,7 +162,7 @@ class Custody:
             return [None] * len(items), broken
         try:
             identities = list(map(self._identity, items))
-            hash(tuple(identities))
+            self._compare(identities)
             return identities, broken
         except BaseException:  # one by one, to see whose
             pass
@@ -168,12 +171,18 @@ class Custody:
             identity: Hashable = None
             try:
                 identity = self._identity(item)
-                hash(identity)
+                self._compare([*found, identity])
             except BaseException as error:  # it fails alone
-                identity = None
+                identity = BROKEN
                 broken.append((item, error))
             found.append(identity)
         return found, broken
+
+    def _compare(self, identities: list[Hashable]) -> None:
+        """Raise now whatever it raises that they are compared with each other, and with what we know."""
+        for identity in dict.fromkeys(identities):
+            self._by_identity.get(identity)
+            self._memory.has(identity, 0.0)
 
     def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
         hold = self._by_object.get(id(item))
@@ -219,10 +228,6 @@ class Custody:
         """True if it has been held for so long that it should go."""
         hold = self._by_object.get(id(item))
         return hold is not None and self.max_age is not None and now - hold.since >= self.max_age
-
-    def gone(self, item: Any, now: float) -> bool:
-        """True if it should wait for a handler no longer."""
-        return self.lost(item, now) or self.aged(item, now)
 
     def news(self) -> list[Any]:
         """What was found to be lost since this was last asked."""
@@ -315,7 +320,7 @@ class Custody:
                     continue
                 if going:
                     hold.quiet = True
-                    while hold.extending and self._changed.wait(self.lease):
+                    while hold.extending and self._changed.wait(PATIENCE):
                         pass
                 if hold.until <= now:
                     self._lose(hold)

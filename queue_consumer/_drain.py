@@ -216,6 +216,7 @@ class Drain:
             hand.join(0 if hand.abandoned else 1)
         for errand in late + self._cleaner.give_up():  # and what has come back from the last calls
             count = len(errand.left())
+            errand.forget()
             if errand.verb in ("clean", "drop"):
                 self._tally.tombstoned += count
             else:

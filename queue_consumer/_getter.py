@@ -107,8 +107,9 @@ class Getter(Worker):
             share.took = came - began
             share.brought = count
             share.left = 0 if line.belt.parallel else max(0, share.left - count)
-            if count > line.belt.largest_bulk:
-                line.belt.largest_bulk = count
+            if count > share.largest:
+                share.largest = count
+                lane.largest_bulk = max(lane.largest_bulk, count)
             if self.abandoned or line.returning:
                 self._hand_back(items)
             else:
@@ -169,7 +170,7 @@ class Getter(Worker):
 
     def _sort(self, items: list[Any], began: float, came: float) -> None:
         """What is new of these to the belt; what was done before, and only came again, to the cleaner."""
-        lane, tally = self.lane, self.tally
+        lane, tally, bulk = self.lane, self.tally, items
         keys: list[Hashable] | None = None
         if lane.custody is not None:
             arrival = lane.custody.receive(items, began, came, random.random())
@@ -181,9 +182,8 @@ class Getter(Worker):
             if arrival.done:
                 self._cleaner.send(Errand("clean", arrival.done, lane))
             for item, error in arrival.broken:
-                behind = self._behind(item, items)
+                behind = self._fail(item, "identity", error, self._behind(item, items, bulk))
                 items = [other for other in items if not any(other is one for one in behind)]
-                self._fail(item, "identity", error, behind)
             if again and self.line.observed:
                 self.line.observers.tell(ItemsLost(items=tuple(arrival.replaced)))
         if lane.key is not None:
@@ -191,7 +191,11 @@ class Getter(Worker):
         if not items:
             return
         if self.line.belt.sorter is not None:
-            self.line.belt.sort_in(items, lane, keys)
+            try:
+                self.line.belt.sort_in(items, lane, keys)
+            except BaseException as broken:  # keys that cannot be compared with others: none of them went there
+                for item in items:
+                    self._fail(item, "key", broken, [])
         else:
             self.line.belt.put(items, now() if not self.line.simple else None)
 
@@ -199,10 +203,11 @@ class Getter(Worker):
         """The items with their keys; one whose key cannot be told fails."""
         kept: list[Any] = []
         keys: list[Hashable] = []
+        seen: set[Hashable] = set()
         for item in items:
             try:
                 found = key(item)
-                hash(found)
+                seen.add(found)  # so it can be hashed and compared
             except BaseException as error:  # whatever the user's code raises: it fails its item alone
                 self._fail(item, "key", error, [])
                 continue
@@ -210,23 +215,25 @@ class Getter(Worker):
             keys.append(found)
         return kept, keys
 
-    def _behind(self, item: Any, items: list[Any]) -> list[Any]:
-        """Those of a bulk that must not come before this one, which fails."""
+    def _behind(self, item: Any, items: list[Any], bulk: list[Any]) -> list[Any]:
+        """Those of a bulk that came after this one, which fails, and must not come before it."""
         key = self.lane.key
         if key is None:
             return []
         try:
             its_key = key(item)
-            return [] if its_key is None else [other for other in items if key(other) == its_key]
+            at = next(index for index, other in enumerate(bulk) if other is item)
+            after = set(map(id, bulk[at + 1 :]))
+            return [] if its_key is None else [other for other in items if id(other) in after and key(other) == its_key]
         except BaseException as error:  # the one whose key it is fails for it, too
             log.error("key raised, so what waits behind its item does not go back with it: %r", error)
             return []
 
-    def _fail(self, item: Any, callback: str, error: BaseException, behind: list[Any]) -> None:
-        """It cannot be handed over: back to the queue, as if a handler had failed it."""
+    def _fail(self, item: Any, callback: str, error: BaseException, behind: list[Any]) -> list[Any]:
+        """It cannot be handed over: back to the queue, as if a handler had failed it; returns what goes with it."""
         log.error("%s raised, so its item fails: %r", callback, error)
         self.line.observers.tell(CallbackFailed(callback=callback, error=repr(error)))
-        self._settling.fail(item, Failure.of(error), self.lane, self.tally, behind)
+        return self._settling.fail(item, Failure.of(error), self.lane, self.tally, behind)
 
     def given_up(self) -> bool:
         """True once the consumer has stopped without waiting for this getter any longer."""

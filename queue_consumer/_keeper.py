@@ -32,30 +32,26 @@ class Keeper(Worker):
         self.closing = False
         self.productive = False
         self._lanes = [lane for lane in line.lanes if renews(lane)]
-        for lane in self._lanes:
-            assert lane.custody is not None
-            lane.custody.wake = self.bell.ring
 
     def run(self) -> None:
         while not self.closing:
-            for lane in self._lanes:
-                while self._renew_some(lane):
-                    pass
+            while sum([self._renew_some(lane) for lane in self._lanes]):  # in turns, so that none waits for another
+                pass
             self._sleep()
 
     def _sleep(self) -> None:
         """Until the next is due; as long as nothing is held, until something comes."""
         custodies = [lane.custody for lane in self._lanes if lane.custody is not None]
         for custody in custodies:
-            custody.asleep = True
+            custody.sleepers.add(self.bell)
         due = min(custody.due() for custody in custodies)  # looked at after we are seen to sleep
         if not self.closing:
             self.bell.wait(min(max(0.0, due - now()), 60.0))
         for custody in custodies:
-            custody.asleep = False
+            custody.sleepers.discard(self.bell)
 
     def _most(self, lane: Lane) -> int:
-        return lane.port.cleanup_limit or self.line.belt.largest_bulk
+        return lane.port.cleanup_limit or lane.largest_bulk
 
     def _renew_some(self, lane: Lane) -> bool:
         """One batch; False if nothing is due, or it is time to end."""

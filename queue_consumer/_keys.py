@@ -102,6 +102,9 @@ class KeyedPile:
 
     def push(self, chunk: Chunk) -> None:
         self._lane = chunk.lane
+        # One that cannot be compared raises here, before anything is done.
+        self._held.isdisjoint(chunk.keys or ())
+        self._waiting.keys().isdisjoint(chunk.keys or ())
         for item, key in zip(chunk.items, chunk.keys or (), strict=True):
             if key is None:
                 key = Unkeyed()

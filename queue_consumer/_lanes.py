@@ -54,7 +54,7 @@ LanePolicy: TypeAlias = Strict | Aging
 class Place:
     """One lane as the sorter sees it."""
 
-    __slots__ = ("hot_until", "lane", "pile", "priority", "taken", "turn", "waited")
+    __slots__ = ("hot_until", "lane", "pile", "polls", "priority", "taken", "turn", "waited")
 
     def __init__(self, lane: Any, pile: Pile) -> None:
         self.lane = lane
@@ -64,6 +64,7 @@ class Place:
         self.turn = 0  # when it was last its turn
         self.waited = 0  # hand-overs to others since then, while it waited
         self.hot_until = NEVER  # it has the right of way
+        self.polls = 0  # that run
 
 
 class Sorter:
@@ -98,9 +99,12 @@ class Sorter:
         with self._lock:
             place = self._choose()
             chunk = place.pile.pop()
+            chunk.counted = True
             place.taken += 1
             self._turn += 1
             place.turn = self._turn
+            if not len(place.pile):
+                self._expect(place)
             return chunk
 
     def __len__(self) -> int:
@@ -122,16 +126,36 @@ class Sorter:
             return sum(len(place.pile) for place in self._in_order)
 
     def __iter__(self) -> Iterator[Chunk]:
-        with self._lock:
-            return iter([chunk for place in self._in_order for chunk in place.pile])
+        while True:  # and no lock: whoever looks may be interrupted by a signal handler that waits for the drain
+            try:
+                return iter([chunk for place in self._in_order for chunk in place.pile])
+            except RuntimeError:
+                continue  # it has changed meanwhile
 
     # ------------------------------------------------------------------ what a deque has not
 
     def ended(self, chunk: Chunk, keys: Iterable[Hashable]) -> None:
         """A chunk that was taken is in nobody's hands any more, and these of its keys are free."""
         with self._lock:
+            place = self._places[id(chunk.lane)]
+            self._count_out(chunk)
+            self._expect(place)
+            place.pile.free(keys)
+
+    def give_up(self, chunk: Chunk) -> None:
+        """The handler that has it is stuck, and its place was given to another; it still holds its keys."""
+        with self._lock:
+            self._count_out(chunk)
+
+    def _count_out(self, chunk: Chunk) -> None:
+        if chunk.counted:
+            chunk.counted = False
             self._places[id(chunk.lane)].taken -= 1
-        self.free(chunk.lane, keys)
+
+    def _expect(self, place: Place) -> None:
+        """A lane that had something can poll again only now: its right of way begins anew."""
+        if isinstance(self._policy, Strict) and place.hot_until != NEVER and not place.polls:
+            place.hot_until = self._clock() + self._policy.right_of_way
 
     def free(self, lane: Any, keys: Iterable[Hashable]) -> None:
         """Nobody has these keys any more."""
@@ -155,14 +179,17 @@ class Sorter:
 
     def asking(self, lane: Any) -> None:
         """A poll of this lane begins; a lane that had something has the right of way until it is answered."""
-        place = self._places[id(lane)]
-        if isinstance(self._policy, Strict) and place.hot_until != NEVER:
-            place.hot_until = self._clock() + self._policy.right_of_way
+        with self._lock:
+            place = self._places[id(lane)]
+            self._expect(place)
+            place.polls += 1
 
     def answered(self, lane: Any, something: bool) -> None:
-        if isinstance(self._policy, Strict):
-            until = self._clock() + self._policy.right_of_way
-            self._places[id(lane)].hot_until = until if something else NEVER
+        with self._lock:
+            place = self._places[id(lane)]
+            place.polls -= 1
+            if isinstance(self._policy, Strict):
+                place.hot_until = self._clock() + self._policy.right_of_way if something else NEVER
 
     def patience(self) -> float | None:
         """Seconds until something that waits only for another's right of way may start; None: nothing does."""

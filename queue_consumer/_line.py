@@ -35,6 +35,7 @@ class Lane:
         self.name = name
         self.priority = priority
         self.key = key  # items of equal keys go one at a time
+        self.largest_bulk = 1  # the most that one get brought
         self.custody = custody  # where the queue has leases, or knows a message when it comes again
         self.empty = False  # its last answer was
         self.emptied_at = float("-inf")  # the latest time at which it is known to have had nothing

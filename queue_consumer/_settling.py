@@ -109,7 +109,10 @@ class Settling:
                 self.clean([items[index] for index in verdict.consumed], chunk.lane, tally)
             if verdict.rest:
                 self.give_back([items[index] for index in verdict.rest], chunk.lane, tally)
-            abandoned += [items[index] for index, _ in verdict.failed]
+            left = [items[index] for index, _ in verdict.failed]
+            if chunk.lane.custody is not None:
+                chunk.lane.custody.ended(left)
+            abandoned += left
         tally.freed += len(abandoned)
         tally.abandoned += len(abandoned)
         return abandoned
@@ -123,12 +126,14 @@ class Settling:
         """These were never shown to a handler, and shall go home."""
         self._send(Errand("release", items, lane, delay=delay), tally)
 
-    def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally, behind: list[Any]) -> None:
-        """An item fails that cannot be handed over; and those behind it must not come before it."""
+    def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally, behind: list[Any]) -> list[Any]:
+        """An item fails that cannot be handed over. Returns those behind it that went home with it."""
         tally.failed += 1
-        self._send_back([(item, Fate("failed", None, failure))], lane, tally, None)
-        if behind:
-            self.give_back(behind, lane, tally, self.delay_of(item, lane))
+        if self._max_attempts is not None and self.attempt_of(item, lane) >= self._max_attempts:
+            self._send(Errand("bury", [item], lane, failure=failure), tally)
+            return []
+        self.give_back([item, *behind], lane, tally, self.delay_of(item, lane))
+        return behind
 
     def clear_belt(self, tally: Tally) -> None:
         """Give back all that waits on the belt."""
@@ -142,9 +147,17 @@ class Settling:
         """Take off the belt what should wait for a handler no longer."""
         custody, at = lane.custody, now()
         assert custody is not None
-        gone = self._line.belt.sift(lane, lambda item: custody.gone(item, at))
-        lost = [item for item in gone if custody.lost(item, at)]
-        old = [item for item in gone if not custody.lost(item, at)]
+        said: dict[int, tuple[Any, str]] = {}  # once of each, since the next moment it may be otherwise
+
+        def verdict(item: Any) -> str:
+            if id(item) not in said:
+                how = "lost" if custody.lost(item, at) else "old" if custody.aged(item, at) else ""
+                said[id(item)] = (item, how)
+            return said[id(item)][1]
+
+        gone = self._line.belt.sift(lane, lambda item: bool(verdict(item)))
+        lost = [item for item in gone if verdict(item) == "lost"]
+        old = [item for item in gone if verdict(item) == "old"]
         tally.freed += len(lost)
         self.cleaner.lose(lost, lane, tally)
         if old:
@@ -169,8 +182,8 @@ class Settling:
         gone = [] if keys is None else [keys[index] for index in (*lost, *old)]
         if not kept:
             self._line.belt.ended(chunk, gone)
-        elif gone and self._line.belt.sorter is not None:
-            self._line.belt.sorter.free(chunk.lane, gone)
+        elif gone:
+            self._line.belt.free(chunk.lane, gone)
         return bool(kept)
 
     def delay_of(self, item: Any, lane: Lane) -> float:

@@ -300,7 +300,7 @@ def test_what_a_cleaner_takes_is_in_its_hand_at_once() -> None:
             return item
 
     cleaner.closing = True
-    consumer._line.belt.largest_bulk = 2
+    consumer._lanes[0].largest_bulk = 2
     cleaner.done[consumer._lanes[0]] = Watched(["a", "b"])
     cleaner.gather(hand.hand)
     assert seen == [True, True]

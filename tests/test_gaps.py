@@ -272,8 +272,8 @@ def test_a_quick_getter_takes_all_the_room() -> None:
 def test_room_is_borrowed_from_a_getter_that_is_not_heard_of(limited: bool, lent: int) -> None:
     """Of one whose get takes long no more than a bulk is expected, if it was not told that it may bring more."""
     belt, _, shares = a_belt(handlers=2, size=1, prefetch=98)
-    belt.largest_bulk = 10
     quiet, other = shares[:2]
+    quiet.largest = 10
     quiet.limited, quiet.left, quiet.began = limited, 100, 1.0
     assert not belt.ask(other, 1.01)
     assert belt.ask(other, 2.0) == bool(lent)

@@ -30,6 +30,7 @@ from queue_consumer import (
     Consumer,
     Lane,
     MemoryQueue,
+    Result,
     State,
     Strict,
     Supervision,
@@ -319,16 +320,32 @@ def test_the_right_of_way_is_counted_from_the_answer_and_anew_from_the_next_poll
     assert sorter.popleft().items == ["L1"]  # that nothing is known yet gives no right
     sorter.answered(high, True)
     sorter.append(Chunk(["L2"], low))
-    for asked, over in ((False, 110), (True, 120)):
-        if asked:
-            time_now[0] = 109.9
-            sorter.asking(high)
-        time_now[0] = over - 0.1
+
+    def waits() -> float | None:
         with pytest.raises(IndexError):
             sorter.popleft()
-        assert sorter.patience() == pytest.approx(0.1)
-    time_now[0] = 120.1
+        return sorter.patience()
+
+    time_now[0] = 109.0
+    assert waits() == 1.0
+    time_now[0] = 109.5
+    sorter.asking(high)
+    time_now[0] = 119.0
+    assert waits() == 0.5
+    time_now[0] = 119.6
     assert sorter.popleft().items == ["L2"]
+
+
+def test_the_right_of_way_is_only_over_lower_lanes() -> None:
+    """A lane of the same priority, or of a higher one, waits for nobody's next answer."""
+    low, one, other, high = (SimpleNamespace(priority=priority, key=None) for priority in (0, 1, 1, 2))
+    sorter = Sorter([low, one, other, high], Strict(right_of_way=10), 1, lambda: 0.0)
+    sorter.answered(one, True)
+    for lane in (low, other, high):
+        sorter.append(Chunk([lane], lane))
+    assert [sorter.popleft().items, sorter.popleft().items] == [[high], [other]]
+    with pytest.raises(IndexError):
+        sorter.popleft()
 
 
 @every_pool
@@ -785,6 +802,38 @@ def test_each_lane_has_its_own_verbs(without: str, tmp_path: Path) -> None:
     assert len(rich.cleaned) == 3
     assert len(rich.released) == 1
     assert stats.left == (1 if without == "release" else 0)
+
+
+# ---------------------------------------------------------------------------- once
+
+
+def test_run_once_asks_each_lane_once_and_handles_the_higher_first(tmp_path: Path) -> None:
+    """One `get` of each, the items by priority, and home they go."""
+    names = Names(tmp_path / "names")
+    low, high = Source([*jobs("L", 2), Job("L", 3, deed="raise")]), Source(jobs("H", 2))
+    lanes = Buses(Lane(low, 0, "low"), Lane(high, 1, "high"))
+    consumer = Consumer[Job](lanes, following("threads", names), 1, 2, backoff=Constant(7))
+    assert consumer.run_once() == Result(succeeded=4, failed=1)
+    assert names.lines() == ["H1", "H2", "L1", "L2", "L3"]
+    assert [len(source.polls) for source in (low, high)] == [1, 1]
+    assert [(job.name, delay) for job, delay in low.released] == [("L3", 7.0)]
+    reconcile(consumer.shutdown(), low, high)
+
+
+def test_run_once_raises_what_a_lane_raised_after_the_others_are_handled(tmp_path: Path) -> None:
+    """What other lanes gave is not held up by it."""
+    names = Names(tmp_path / "names")
+    broken, whole = Source(on_get=broken_get), Source(jobs("A", 3))
+    lanes = Buses(Lane(broken, 1, "broken"), Lane(whole, 0, "whole"))
+    consumer = Consumer[Job](lanes, following("threads", names), 1, 2)
+    with pytest.raises(ConnectionError, match="the broker is gone"):
+        consumer.run_once()
+    assert names.lines() == ["A1", "A2", "A3"]
+    reconcile(consumer.shutdown(), broken, whole)
+
+
+def broken_get(number: int) -> None:
+    raise ConnectionError("the broker is gone")
 
 
 # ---------------------------------------------------------------------------- what is known of lanes

@@ -146,7 +146,8 @@ class Pool:
             old.place_lost = True
             old.retire()
             self.strays = [*self.strays, old]
-            old.line.belt.strays = len(self.strays)
+            for chunk in list(old.held):
+                old.line.belt.give_up(chunk)
         else:
             old.bury()  # it may have died only now
             old.line.ledger.fold(old.tally)
@@ -158,7 +159,6 @@ class Pool:
         for stray in [stray for stray in self.strays if not stray.alive]:
             stray.bury()
             self.strays.remove(stray)
-            stray.line.belt.strays = len(self.strays)
             stray.line.ledger.fold(stray.tally)
 
     def close(self) -> None:

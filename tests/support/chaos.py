@@ -145,6 +145,9 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
     items = dice.randrange(1, 300)
     lanes = tuple(float(dice.randrange(3)) for _ in range(dice.choice((1, 1, 1, 2, 3))))
     lease = dice.choice((None, None, 0.2, 0.3, 0.5))
+    groups = dice.choice((0, 0, 1, 5, 50))
+    if groups and dice.random() < 0.6:
+        calls["get"]["duplicate"] = 0.0  # so that the order can be kept
     return Plan(
         seed=seed,
         pool=pool,
@@ -163,7 +166,7 @@ def draw(seed: int, pool: PoolName | None = None) -> Plan:
         initializer=pool != "processes" and dice.random() < 0.15,
         lanes=lanes,
         aging=dice.choice((None, len(lanes), 10)) if len(lanes) > 1 else None,
-        groups=dice.choice((0, 0, 1, 5, 50)),
+        groups=groups,
         lease=lease,
         age=dice.choice((None, None, None, 0.7)) if lease is not None else None,
         without=without,
@@ -680,12 +683,10 @@ def reconcile(plan: Plan, stage: Stage, queues: Queues, stats: Stats) -> None:
         if held:
             held += queues.kept_back()
         assert open_ <= held, f"{open_} were not cleaned up, and nobody says why: {stats}"
-    if plan.groups and keeps_order(plan, stats):
+    if plan.groups and keeps_order(stats):
         queues.each[0].check_order(notes.handlings(), buried={id for id, _ in notes.of("buried")})
 
 
-def keeps_order(plan: Plan, stats: Stats) -> bool:
-    """Whether an order can be kept. What is lost comes again when it likes, and so does what is given back where
-    deliveries have no identity.
-    """
-    return stats.lost == 0 or (plan.lease is None and "identity" not in plan.without)
+def keeps_order(stats: Stats) -> bool:
+    """Whether the order can be kept: what is lost, or comes twice, brings along those behind it when it likes."""
+    return stats.lost == 0
