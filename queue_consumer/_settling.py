@@ -158,10 +158,7 @@ class Settling:
         gone = self._line.belt.sift(lane, lambda item: bool(verdict(item)))
         lost = [item for item in gone if verdict(item) == "lost"]
         old = [item for item in gone if verdict(item) == "old"]
-        tally.freed += len(lost)
-        self.cleaner.lose(lost, lane, tally)
-        if old:
-            self.give_back(old, lane, tally)
+        self._let_go(lost, old, lane, tally)
 
     def admit(self, chunk: Chunk, tally: Tally) -> bool:
         """See which of a chunk's items are still ours, before they are handed over; False if none is."""
@@ -175,16 +172,24 @@ class Settling:
         items, keys = chunk.items, chunk.keys
         kept = [index for index in range(len(items)) if index not in lost and index not in old]
         chunk.items, chunk.keys = [items[index] for index in kept], keys_of(chunk, kept)
-        tally.freed += len(lost)
-        self.cleaner.lose([items[index] for index in lost], chunk.lane, tally)
-        if old:
-            self.give_back([items[index] for index in old], chunk.lane, tally)
+        self._let_go([items[index] for index in lost], [items[index] for index in old], chunk.lane, tally)
         gone = [] if keys is None else [keys[index] for index in (*lost, *old)]
         if not kept:
             self._line.belt.ended(chunk, gone)
         elif gone:
             self._line.belt.free(chunk.lane, gone)
         return bool(kept)
+
+    def _let_go(self, lost: list[Any], old: list[Any], lane: Lane, tally: Tally) -> None:
+        """They were not handled; and nothing of their keys may be before they come again."""
+        tally.freed += len(lost)
+        for item in lost:
+            behind = self.cleaner.behind(item, lane)
+            if behind:
+                self.give_back(behind, lane, tally)
+        self.cleaner.lose(lost, lane, tally)
+        if old:
+            self._release(old, lane, tally, 0.0)
 
     def delay_of(self, item: Any, lane: Lane) -> float:
         """Seconds before a failed item is seen again, as the back-off has it."""
@@ -235,7 +240,7 @@ class Settling:
             return ()
         if self._line.returning or self._line.over:
             self.give_back(rest, chunk.lane, tally)
-            return ()
+            return keys or ()  # or what waits behind them would begin
         self._line.belt.put_back([Chunk(rest, chunk.lane, now(), chunk.passes + passed, keys)])
         return keys or ()
 
@@ -245,7 +250,7 @@ class Settling:
         for chunk in chunks:
             if home:
                 self.give_back(chunk.items, chunk.lane, tally)
-            self._line.belt.ended(chunk, chunk.keys or () if home else ())
+            self._line.belt.ended(chunk, ())  # at home, too: or what waits behind them would begin
         if not home:
             self._line.belt.put_back(chunks)
 
