@@ -408,6 +408,8 @@ class Hand(Worker):
                 if errand.lane.port.release is None:
                     self._left(errand, items)
                     return
+                if not errand.delay:
+                    errand.lane.returned_at = now()
                 self.tally.released += count
                 event = ItemsReleased(items=tuple(items), delay=errand.delay, left=False)
             case "bury":  # and only now may it be cleaned up

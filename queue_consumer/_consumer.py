@@ -485,7 +485,7 @@ class Consumer(Generic[T]):
 
     def _is_idle(self, since: float) -> bool:
         """True if after `since` the queue was found empty, and no earlier `get` nor any item is under way."""
-        if any(not lane.empty or lane.emptied_at < since for lane in self._lanes):
+        if any(not lane.empty or lane.emptied_at < max(since, lane.returned_at) for lane in self._lanes):
             return False
         getters = self._supervisor.getters if self._supervisor is not None else []
         return all(getter.began >= getter.lane.emptied_at for getter in getters) and self._ledger.settled()

@@ -40,6 +40,7 @@ class Lane:
         self.empty = False  # its last answer was
         self.emptied_at = float("-inf")  # the latest time at which it is known to have had nothing
         self.filled_at = float("-inf")
+        self.returned_at = float("-inf")  # when something was given back to it, to be seen at once
         self.parked: deque[Bell] = deque()
         self._awake = 0
         self._lock = threading.Lock()

@@ -444,9 +444,15 @@ class Queues:
     def lanes(self) -> list[Lane]:
         return [Lane(each, priority) for each, priority in zip(self.each, self.plan.lanes, strict=True)]
 
-    def at_rest(self) -> bool:
-        """Whether nothing can be got, now or in a while. What is held may yet come again, when its lease has ended."""
-        return not any(each.queue.stats()["delayed"] or self.within_reach(each.queue) for each in self.each)
+    def at_rest(self, consumer: Consumer[Any]) -> bool:
+        """Whether nothing can be got, now or in a while, and nothing is about to come back.
+
+        What the consumer gave up may yet come again, when its lease has ended.
+        """
+        within_reach = any(each.queue.stats()["delayed"] or self.within_reach(each.queue) for each in self.each)
+        got = sum(each.queue.stats()["got"] for each in self.each)
+        stats = consumer.stats()
+        return not within_reach and not stats.in_flight and stats.received == got
 
     def within_reach(self, queue: MemoryQueue[Any]) -> int:
         """How many wait; of groups those that are not kept back by one that is held."""
@@ -614,7 +620,7 @@ def live(plan: Plan, stage: Stage, queues: Queues) -> Report:
         consumer.resume()
         until = time.monotonic() + PATIENCE
         # Idle is not yet at rest: a queue that says it has nothing may be lying here, and what is delayed will come.
-        while not (consumer.wait_idle(0.2) and queues.at_rest()):
+        while not (consumer.wait_idle(0.2) and queues.at_rest(consumer)):
             stage.kill_one()
             assert time.monotonic() < until, f"it does not come to rest: {consumer!r}"
     elif plan.end == "stop twice":
