@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from queue_consumer import (
 )
 from queue_consumer import _cleaner as cleaner_module
 from queue_consumer._custody import Memory
-from support.custody import PATIENCE, LeasedQueue, at_rest, at_work, books, jobs_of, line_of
-from support.handlers import read_all
+from support.custody import PATIENCE, LeasedQueue, at_once, at_rest, at_work, books, jobs_of, line_of
+from support.handlers import Item, read_all
 from support.lifecycle import until
 from support.line_pools import MOST_POOLS, THREADS, PoolKind, most_pools
+from support.line_queues import ScriptedQueue
 
 HOUR = 3600.0
 
@@ -301,6 +302,44 @@ def test_what_comes_again_and_again(pool: PoolKind, tmp_path: Path) -> None:
     at_rest(queue)
 
 
+def test_what_is_got_again_before_its_release_has_returned(tmp_path: Path) -> None:
+    """A delivery that is given back is given up: when the message comes again before the call has returned, that is no
+    duplicate, and it is handled.
+    """
+
+    class Slow(LeasedQueue):
+        def release(self, items: Sequence[Any], delay: float = 0) -> None:
+            super().release(items, delay)
+            self.delivery("hold-fail 1", items[0].attempt + 1)
+
+    queue = Slow(["hold-fail 1"], lease=None)
+    jobs = jobs_of(THREADS, tmp_path)
+    jobs.open()
+    consumer, _ = line_of(THREADS, queue, jobs, max_workers=2)
+    with at_work(consumer, jobs):
+        jobs.wait("done hold-fail 1 #2")
+        assert consumer.wait_idle(PATIENCE)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.released, stats.lost, stats.duplicates) == (2, 1, 1, 0, 0)
+    at_rest(queue)
+
+
+def test_what_was_abandoned_is_held_no_more(tmp_path: Path) -> None:
+    """When it comes again after the consumer has stopped without its handler, run_once() handles it."""
+    queue = queue_of("hold 1")
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    consumer.start()
+    jobs.wait("begun hold 1 #1")
+    assert consumer.shutdown(0).stats.abandoned == 1
+    queue.redeliver(queue.delivery("hold 1"))
+    jobs.open()
+    assert consumer.run_once().succeeded == 1
+    assert queue.cleaned(queue.delivery("hold 1", 2))
+    stats = books(consumer.stats(), queue)
+    assert (stats.received, stats.cleaned, stats.abandoned, stats.lost, stats.duplicates) == (2, 1, 1, 0, 0)
+
+
 @most_pools
 def test_the_same_message_twice_in_one_bulk(pool: PoolKind, tmp_path: Path) -> None:
     """Two deliveries in one answer are handled once, and cleaned up once."""
@@ -409,6 +448,55 @@ def test_an_identity_that_cannot_be_told_fails_its_item(trouble: Callable[[Any],
     assert (stats.received, stats.cleaned, stats.released, stats.failed, stats.duplicates) == (4, 3, 1, 1, 0)
     assert stats.revived == 0
     at_rest(queue)
+
+
+class Uncomparable:
+    """A value that has a hash, and cannot be compared."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+def test_identities_that_cannot_be_compared_cost_no_item(tmp_path: Path) -> None:
+    """Whatever an identity raises when it is looked for, each item comes to its end, and the books balance."""
+
+    def identity(item: Any) -> Any:
+        return Uncomparable() if item.attempt == 1 else item.id
+
+    queue = queue_of("ok 1", "ok 2", "ok 3", identity=identity)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        queue.wait_for(lambda: len(queue.done) == 3, "all are cleaned up")
+        assert consumer.wait_idle(PATIENCE)
+    stats = books(consumer.shutdown(), queue)
+    assert stats.cleaned == 3
+    at_rest(queue)
+
+
+def test_one_object_twice_whose_identity_is_told_once() -> None:
+    """The same object may be given twice in one answer; if its identity can be told only once, each has its end."""
+    item = Item("twice")
+    calls: list[None] = []
+
+    def identity(_: Any) -> Any:
+        calls.append(None)
+        if len(calls) <= 2:  # in the look at both, and in that at the first alone
+            raise LookupError("who knows")
+        return 7
+
+    queue: Any = ScriptedQueue([[item, item]])
+    queue.identity = identity
+    consumer = Consumer(queue, read_all, 1, 1, backoff=at_once)
+    with consumer:
+        queue.wait_until_spent()
+        assert consumer.wait_idle(PATIENCE)
+    report = consumer.shutdown()
+    queue.reconcile(report)
+    assert (report.stats.received, report.stats.cleaned, report.stats.released) == (2, 1, 1)
 
 
 def test_an_identity_that_never_can_be_told_is_a_dead_letter(tmp_path: Path) -> None:

@@ -21,15 +21,19 @@ from queue_consumer import (
     Event,
     ItemsLost,
     ItemsReleased,
+    Lane,
     LeaseLost,
     LeasesBehind,
     MemoryQueue,
+    Retry,
     State,
     Supervision,
     WorkerDied,
     WorkerRevived,
+    current,
 )
 from queue_consumer import _cleaner as cleaner_module
+from queue_consumer import _drain as drain_module
 from queue_consumer._keeper import Keeper
 from queue_consumer._line import now
 from queue_consumer.testing import ManualClock, RecordingObserver
@@ -266,6 +270,70 @@ def test_a_verb_may_be_a_coroutine(tmp_path: Path) -> None:
         jobs.open()
         assert consumer.wait_idle(PATIENCE)
     assert books(consumer.shutdown(), queue).cleaned == 2
+
+
+def test_an_answer_that_took_longer_than_a_lease_is_not_late(tmp_path: Path) -> None:
+    """A lease may begin as early as the `get` was called, or as late as it answered: what a long poll brings is renewed
+    at once, and not lost on arrival.
+    """
+
+    class LongPoll(LeasedQueue):
+        def get(self, limit: int | None = None) -> list[Any]:
+            take(1.5 * LEASE)  # a poll is over when its time is
+            return super().get(limit)
+
+    queue = LongPoll(["hold 1", "ok 2"])
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, events = line_of(THREADS, queue, jobs)
+    with at_work(consumer, jobs):
+        jobs.wait("begun hold 1 #1")
+        queue.wait_for_renewals(queue.delivery("hold 1"), queue.delivery("ok 2"), times=2)
+        jobs.open()
+        assert consumer.wait_idle(PATIENCE)
+    assert jobs.handled() == ["hold 1 #1", "ok 2 #1"]
+    assert not events.of(LeasesBehind)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost) == (2, 2, 0)
+    at_rest(queue)
+
+
+def take(seconds: float) -> None:
+    """Be a call that takes so long."""
+    threading.Event().wait(seconds)
+
+
+class Lanes:
+    """Several queues as one."""
+
+    def __init__(self, *lanes: Lane) -> None:
+        self.lanes = lanes
+
+
+def test_every_lane_is_renewed() -> None:
+    """A lane whose renewals take so long that some are always due does not keep those of another waiting."""
+    gate = threading.Event()
+    bodies = [f"slow {number}" for number in range(10)]
+    slow = LeasedQueue(bodies, lease=1.0, cleanup_limit=1, on_extend=lambda _: take(0.1))
+    other = LeasedQueue(["other 1"], lease=2.0)
+    events = RecordingObserver()
+
+    def handle(items: Iterator[Any]) -> None:
+        for _ in items:
+            gate.wait(PATIENCE)
+
+    lanes = Lanes(Lane(slow, 1, "slow"), Lane(other, 0, "other"))
+    consumer = Consumer(lanes, handle, 2, 2, messages_bulk_size=10, receipt="return", observers=[events])
+    with consumer:
+        try:
+            other.wait_for_renewals(other.delivery("other 1"), times=3)
+        finally:
+            gate.set()
+        assert consumer.wait_idle(PATIENCE)
+    assert other.cleaned(other.delivery("other 1"))
+    assert not any(among(other.delivery("other 1"), event.items) for event in events.of(ItemsLost))
+    stats = consumer.shutdown().stats
+    assert stats.balanced
+    assert stats.in_flight == 0
 
 
 # ---------------------------------------------------------------------------- what goes wrong with it
@@ -689,6 +757,69 @@ def test_more_than_can_be_renewed_lowers_intake_and_is_said() -> None:
     at_rest(queue)
 
 
+def test_what_has_ended_does_not_keep_the_line_behind(tmp_path: Path) -> None:
+    """Renewals that came late for items which have ended by then are none: the line fetches on."""
+    inside, unblock = threading.Event(), threading.Event()
+
+    def extend(_: list[Any]) -> None:
+        inside.set()
+        unblock.wait(PATIENCE)
+
+    queue = LeasedQueue(["hold 1", "hold 2"], lease=1.0, cleanup_limit=1, on_extend=extend)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs, max_handlers=2)
+    with at_work(consumer, jobs):
+        assert inside.wait(PATIENCE)  # and the other one waits for it
+        jobs.open()
+        until(lambda: consumer.stats().cleaned == 2, "both are cleaned up")
+        take(0.6)  # until the second renewal is late: what does not come is not announced
+        unblock.set()
+        queue.put("ok 3")
+        until(lambda: "ok 3 #1" in jobs.handled(), "the next one is handled")
+        assert consumer.wait_idle(PATIENCE)
+    stats = books(consumer.shutdown(), queue)
+    assert (stats.received, stats.cleaned, stats.lost) == (3, 3, 0)
+    at_rest(queue)
+
+
+def test_what_comes_again_during_its_release_is_renewed() -> None:
+    """The same object, given again before the `release` of it has returned, is held anew: it is renewed, and not
+    lost.
+    """
+    again = threading.Event()
+
+    class Slow(LeasedQueue):
+        def release(self, items: Sequence[Any], delay: float = 0) -> None:
+            super().release(items, delay)
+            again.wait(PATIENCE)
+
+    queue = Slow()
+    queue.fill(["plain"])
+    seen: list[bool] = []
+
+    def handle(items: Iterator[Any]) -> None:
+        for item in items:
+            if not seen:
+                seen.append(False)
+                raise Retry(0)
+            again.set()
+            enough = queue.extended(item) + 3
+            until(lambda: queue.extended("plain") >= enough or current().lost, "it was renewed")  # noqa: B023
+            seen.append(current().lost)
+
+    consumer = Consumer(queue, handle, 2, 2, prefetch=10)
+    with consumer:
+        try:
+            until(lambda: len(seen) == 2, "it is handled")
+        finally:
+            again.set()
+        assert consumer.wait_idle(PATIENCE)
+    assert seen == [False, False]
+    stats = consumer.shutdown().stats
+    assert stats.balanced
+    assert (stats.received, stats.cleaned, stats.released, stats.lost, stats.in_flight) == (2, 1, 1, 0, 0)
+
+
 # ---------------------------------------------------------------------------- the end
 
 
@@ -743,6 +874,67 @@ def test_an_extend_that_never_returns_does_not_keep_the_line(tmp_path: Path) -> 
     until(lambda: not keepers(), "it has come back and ended")
 
 
+def test_what_is_lost_is_not_abandoned_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of items that were to be cleaned up by one call which hangs at the end, a lost one is lost, and the other one is
+    abandoned; each is counted once.
+    """
+    monkeypatch.setattr(drain_module, "FLUSH_TIME", 0.3)
+    unblock = threading.Event()
+    queue = LeasedQueue(["hold 1", "ok 2"], bulk=2, without=["identity"], on_cleanup=lambda _: unblock.wait(PATIENCE))
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs, messages_bulk_size=2, receipt="return", prefetch=0)
+    consumer.start()
+    try:
+        jobs.wait("begun hold 1 #1")
+        pause(consumer)
+        queue.expire([queue.delivery("ok 2")])
+        queue.wait_for_renewals(queue.delivery("hold 1"), times=2)
+        jobs.open()
+        queue.wait_for(lambda: queue.cleanups, "the first is being cleaned up")
+        report = in_thread(consumer.shutdown).result()
+    finally:
+        jobs.over.touch()
+        unblock.set()
+    assert report.balanced, str(report)
+    stats = report.stats
+    assert (stats.received, stats.lost, stats.abandoned, stats.in_flight) == (2, 1, 1, 0)
+    until(lambda: not threads_of_lines(), "the thread that was abandoned has ended")
+
+
+def test_nothing_is_released_after_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cleaner that waits for an `extend` which hangs, so as to release its item, does not do it when it was given up:
+    what the report says is final.
+    """
+    monkeypatch.setattr(drain_module, "FLUSH_TIME", 0.3)
+    inside, unblock = threading.Event(), threading.Event()
+
+    def extend(_: list[Any]) -> None:
+        inside.set()
+        unblock.wait(PATIENCE)
+
+    queue = LeasedQueue(["hold-fail 1"], lease=4.0, on_extend=extend)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    consumer.start()
+    try:
+        assert inside.wait(PATIENCE)
+        jobs.open()
+        until(lambda: consumer.stats().failed == 1, "it has failed")
+        report = in_thread(consumer.shutdown).result()
+    finally:
+        jobs.over.touch()
+        unblock.set()
+    until(lambda: not threads_of_lines(), "the threads that were abandoned have ended")
+    assert report.balanced, str(report)
+    assert report.stats.received == report.stats.released + report.stats.abandoned == 1
+    assert consumer.stats().released == report.stats.released == len(queue.releases)
+
+
+def threads_of_lines() -> list[threading.Thread]:
+    """The threads of consumers, that run or were abandoned."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("queue_consumer")]
+
+
 def test_run_once_renews_what_it_holds(tmp_path: Path) -> None:
     """One bulk in the calling thread: what it holds is renewed by a keeper, which ends with it."""
     queue = LeasedQueue(["hold 1", "ok 2"])
@@ -755,6 +947,28 @@ def test_run_once_renews_what_it_holds(tmp_path: Path) -> None:
     assert once.result().succeeded == 2
     assert not keepers()
     assert books(consumer.stats(), queue).cleaned == 2
+
+
+def test_run_onces_side_by_side_are_all_renewed(tmp_path: Path) -> None:
+    """Of several run_once() at once each has its leases renewed, whichever ends first."""
+    queue = LeasedQueue(["hold:a 1"], bulk=1)
+    jobs = jobs_of(THREADS, tmp_path)
+    consumer, _ = line_of(THREADS, queue, jobs)
+    onces = [in_thread(consumer.run_once)]
+    try:
+        jobs.wait("begun hold:a 1 #1")
+        queue.put("hold:b 2")
+        onces.append(in_thread(consumer.run_once))
+        jobs.wait("begun hold:b 2 #1")
+        queue.wait_for_renewals(queue.delivery("hold:a 1"), queue.delivery("hold:b 2"), times=2)
+        jobs.open("b")
+        assert onces[1].result().succeeded == 1
+        queue.wait_for_renewals(queue.delivery("hold:a 1"), times=3)
+    finally:
+        jobs.over.touch()
+    assert onces[0].result().succeeded == 1
+    stats = books(consumer.stats(), queue)
+    assert (stats.cleaned, stats.lost) == (2, 0)
 
 
 def test_run_once_does_not_clean_up_what_was_lost(tmp_path: Path) -> None:
