@@ -5,12 +5,14 @@ Whether those tests notice is for `make mutants`, which takes minutes.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mutants import run
@@ -152,6 +154,22 @@ def test_the_copy_is_what_is_tested(tmp_path: Path, root: Path) -> None:
     copy = a_project(tmp_path, root, code)
     ran = run.run_tests(copy, ["tests/test_it.py"], limit=60)
     assert ran.how == "green", ran.output
+
+
+def test_nothing_of_a_run_is_left_behind(tmp_path: Path, root: Path) -> None:
+    """What a test has started and left, in a session of its own, ends with the run, and nobody waits for it."""
+    started = tmp_path / "pid"
+    command = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    code = (
+        "import os, pathlib\n"
+        "def test_it():\n"
+        f"    pid = os.posix_spawn({sys.executable!r}, {command!r}, os.environ, setsid=True)\n"
+        f"    pathlib.Path({str(started)!r}).write_text(str(pid))\n"
+    )
+    ran = run.run_tests(a_project(tmp_path, root, code), ["tests/test_it.py"], limit=60)
+    assert ran.how == "green", ran.output
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(started.read_text())).status() == psutil.STATUS_ZOMBIE  # if nobody has buried it yet
 
 
 def a_project(folder: Path, root: Path, code: str) -> Path:

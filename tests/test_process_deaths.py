@@ -64,6 +64,7 @@ from support.deaths import (
     refuse,
 )
 from support.handlers import read_all
+from support.lifecycle import until
 from support.line_pools import FORK, FORKSERVER, SPAWN, PoolKind, every_process_pool, run_to_rest
 from support.line_queues import ScriptedQueue
 
@@ -417,7 +418,8 @@ def test_an_item_that_kills_whoever_unpickles_it_fails(diary: Diary) -> None:
     dead: list[Any] = []
     queue = MemoryQueue([1, 2, Deadly(), 4], max_attempts=3, dead_letters=dead)
     consumer = FORKSERVER.consumer(queue, Noting(diary), backoff=again_at_once)
-    run_to_rest(consumer)
+    # Not only till it is idle, which it is, too, when the item is on its way back.
+    run_to_rest(consumer, lambda: until(lambda: dead, "it was given up"))
     assert set(diary.names()) == {"1", "2", "4"}
     assert [type(item) for item in dead] == [Deadly]
 

@@ -22,10 +22,10 @@ patch has to be made anew. First the named tests are run as they are: one that i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +35,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import psutil
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -192,42 +194,49 @@ def run_tests(copy: Path, tests: Sequence[str], *options: str, limit: float) -> 
     command = [sys.executable, "-m", "pytest", "-p", GUARD, "-p", "no:cacheprovider", "-q", "--tb=short", *options]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.monotonic()
-    # A session of its own, so that what a mutant leaves running can be ended with it.
-    with subprocess.Popen(
-        [*command, *tests],
-        cwd=copy,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    with tempfile.TemporaryFile() as file:  # and not a pipe, whose end would wait for whoever was left behind
+        process = subprocess.Popen(
+            [*command, *tests],
+            cwd=copy,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
-            output, _ = process.communicate(timeout=limit)
-            hung = "+++ Timeout +++" in output  # as pytest-timeout says it
+            process.wait(limit)
+            hung = False
         except subprocess.TimeoutExpired:
-            end(process.pid)
-            output, _ = process.communicate()
             hung = True
         finally:
-            end(process.pid)
+            end(copy)
+            process.wait()
+        file.seek(0)
+        output = file.read().decode(errors="replace")
     seconds = time.monotonic() - began
     red = list(dict.fromkeys(RED.findall(output)))
-    if hung:
+    if hung or "+++ Timeout +++" in output:  # as pytest-timeout says it
         return Ran("hung", red, output, seconds)
     # 1 is all that says "tests failed"; others are a wrong name, an import that fails, a pytest that stumbles.
     how: dict[int, Literal["green", "red"]] = {0: "green", 1: "red"}
     return Ran(how.get(process.returncode, "broken"), red, output, seconds)
 
 
-def end(session: int) -> None:
-    """Whatever of this session still runs."""
+def end(copy: Path) -> None:
+    """Whatever still runs of this copy, in whatever session: they are known by their environment."""
+    while left := [process for process in psutil.process_iter() if runs_in(process, copy)]:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=1)
+
+
+def runs_in(process: psutil.Process, copy: Path) -> bool:
     try:
-        os.killpg(session, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        return process.status() != psutil.STATUS_ZOMBIE and str(copy) in process.environ().get("PYTHONPATH", "")
+    except psutil.Error:
+        return False  # gone, or somebody else's
 
 
 def judge(mutant: Mutant) -> Outcome:
