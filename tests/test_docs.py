@@ -152,7 +152,11 @@ def test_readme_lists_the_verbs() -> None:
     """The table of verbs is complete: it has every verb that the line looks for, and no other."""
     section = prose_of(ROOT / "README.md").partition("\n## Queues\n")[2].partition("\n## ")[0]
     table = re.findall(r"^\| `(\w+)", section, flags=re.MULTILINE)
-    looked_for = set(re.findall(r'_(?:verb|limit)\("(\w+)"', text_of(ROOT / "queue_consumer" / "_port.py"))) | {"get", "lease", "lanes"}
+    looked_for = set(re.findall(r'_(?:verb|limit)\("(\w+)"', text_of(ROOT / "queue_consumer" / "_port.py"))) | {
+        "get",
+        "lease",
+        "lanes",
+    }
     assert set(table) == looked_for
 
 
