@@ -21,6 +21,7 @@ from queue_consumer import (
     Constant,
     Consumer,
     Drop,
+    Failure,
     Lane,
     MemoryQueue,
     Report,
@@ -798,3 +799,35 @@ def test_room_is_given_back_by_what_is_released_behind_a_failed_item(tmp_path: P
     reconcile(consumer.shutdown(), source)
     assert seen.count("B") == 100
     assert len(source.released) == 100
+
+
+def test_of_a_key_nothing_begins_before_the_dead_letters_have_what_failed() -> None:
+    """Whether they take it is not known before: if they do not, it goes back, and must come first."""
+    asked, taken = threading.Event(), threading.Event()
+    seen: list[str] = []
+    other = threading.Event()
+
+    def handle(items: Iterator[Any]) -> None:
+        for message in items:
+            seen.append(message.body)
+            if message.body == "a1":
+                raise ValueError
+            if message.body == "b1":
+                other.set()
+
+    def dead_letter(message: Any, failure: Failure) -> None:
+        asked.set()
+        taken.wait(PATIENCE)
+
+    queue: MemoryQueue[Any] = MemoryQueue(ordered=True)
+    for body in ("a1", "a2", "b1"):
+        queue.put(body, group=body[0])
+    consumer = Consumer(queue, handle, max_handlers=1, prefetch=10, max_attempts=1, dead_letter=dead_letter)
+    with consumer:
+        assert asked.wait(PATIENCE)
+        assert other.wait(PATIENCE)
+        assert "a2" not in seen
+        taken.set()
+        assert consumer.wait_idle(PATIENCE)
+    assert consumer.shutdown().balanced
+    assert sorted(seen) == ["a1", "a2", "b1"]
