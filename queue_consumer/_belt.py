@@ -44,9 +44,9 @@ class Share:
     Only that getter changes it, but for `lent`, which is for `Belt.ask` to say.
     """
 
-    __slots__ = ("began", "brought", "lane", "largest", "left", "lent", "limited", "took")
+    __slots__ = ("began", "brought", "lane", "left", "lent", "limited", "took")
 
-    def __init__(self, limited: bool, lane: Any = None) -> None:
+    def __init__(self, limited: bool, lane: Any) -> None:
         self.lane = lane
         self.limited = limited  # its get is told how much it may bring, and so may bring it all
         self.left = 0
@@ -54,7 +54,6 @@ class Share:
         self.began = NEVER  # when the get that runs was called
         self.took = 0.0  # seconds that the last one took,
         self.brought = 0  # and how much it brought
-        self.largest = 1  # the most that one ever brought
 
     def open(self) -> int:
         """How much of it may still come."""
@@ -305,7 +304,7 @@ class Belt:
         """Room of those whose get is taking long, and that will come back with no more than a bulk."""
         room = 0
         for other in self.shares:
-            spare = other.open() - other.largest
+            spare = other.open() - other.lane.largest_bulk
             if spare > 0 and not other.limited and now - other.began > WINDOW:
                 other.lent += spare
                 room += spare

@@ -33,18 +33,17 @@ AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
 class Hold:
     """One item that we hold, by its latest delivery."""
 
-    __slots__ = ("count", "due", "extending", "identity", "item", "lost", "quiet", "since", "times", "until")
+    lost = False
+    quiet = False  # it is being given back: not to be renewed
+    extending = False
+    count = 1  # the same object may have been given more than once
+    due = NEVER  # when it is to be renewed
 
     def __init__(self, item: Any, identity: Hashable, since: float, until: float) -> None:
         self.item = item
         self.identity = identity
         self.since = since
         self.until = until  # when its lease runs out
-        self.lost = False
-        self.quiet = False  # it is being given back: not to be renewed
-        self.extending = False
-        self.count = 1  # the same object may have been given more than once
-        self.due = NEVER  # when it is to be renewed
 
 
 BROKEN = object()  # in the place of an identity that cannot be told
@@ -86,6 +85,9 @@ class Memory:
             del self._until[identity]
             return False
         return until is not None
+
+    def knows_none(self, identities: Iterable[Hashable]) -> bool:
+        return self._until.keys().isdisjoint(identities)
 
     def __len__(self) -> int:
         return len(self._until)
@@ -133,13 +135,21 @@ class Custody:
         if self.lease is None and not broken and not any(identity is not None for identity in identities):
             arrival.fresh.extend(items)
             return arrival
+        if self.lease is None and not broken and self._are_new(items, identities):  # as nearly always
+            holds = [Hold(item, identity, now, NEVER) for item, identity in zip(items, identities, strict=True)]
+            with self._changed:
+                self._by_object.update(zip(map(id, items), holds, strict=True))
+                self._by_identity.update(zip(identities, holds, strict=True))
+            arrival.fresh.extend(items)
+            return arrival
         until = NEVER if self.lease is None else now + self.lease
+        done = self._memory
         with self._changed:
             for item, identity in zip(items, identities, strict=True):
                 if identity is BROKEN:
                     continue
                 if identity is not None:
-                    if self._memory.has(identity, now):
+                    if done and done.has(identity, now):
                         arrival.done.append(item)
                         continue
                     older = self._by_identity.get(identity)
@@ -180,9 +190,18 @@ class Custody:
 
     def _compare(self, identities: list[Hashable]) -> None:
         """Raise now whatever it raises that they are compared with each other, and with what we know."""
-        for identity in dict.fromkeys(identities):
-            self._by_identity.get(identity)
-            self._memory.has(identity, 0.0)
+        self._by_identity.keys().isdisjoint(set(identities))
+        self._memory.knows_none(identities)
+
+    def _are_new(self, items: Sequence[Any], identities: list[Hashable]) -> bool:
+        """True if these differ from each other, and from all that we hold or remember."""
+        return (
+            len(set(identities)) == len(identities)
+            and None not in identities
+            and self._by_identity.keys().isdisjoint(identities)
+            and self._by_object.keys().isdisjoint(map(id, items))
+            and self._memory.knows_none(identities)
+        )
 
     def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
         hold = self._by_object.get(id(item))
@@ -312,6 +331,8 @@ class Custody:
         """
         ours: list[Any] = []
         lost: list[Any] = []
+        if self.lease is None and not going:
+            return list(items), lost
         with self._changed:
             for item in items:
                 hold = self._by_object.get(id(item))

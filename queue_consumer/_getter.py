@@ -107,9 +107,8 @@ class Getter(Worker):
             share.took = came - began
             share.brought = count
             share.left = 0 if line.belt.parallel else max(0, share.left - count)
-            if count > share.largest:
-                share.largest = count
-                lane.largest_bulk = max(lane.largest_bulk, count)
+            if count > lane.largest_bulk:
+                lane.largest_bulk = count
             if self.abandoned or line.returning:
                 self._hand_back(items)
             else:

@@ -244,7 +244,8 @@ def a_belt(handlers: int, size: int, prefetch: int | None) -> tuple[Belt, Ledger
     """A belt, its ledger, and the shares of three getters."""
     ledger = Ledger()
     belt = Belt(ledger, lane=None, handlers=handlers, size=size, prefetch=prefetch)
-    belt.shares += [Share(True), Share(True), Share(True)]
+    lane = SimpleNamespace(largest_bulk=1)
+    belt.shares += [Share(True, lane), Share(True, lane), Share(True, lane)]
     return belt, ledger, list(belt.shares)
 
 
@@ -273,7 +274,7 @@ def test_room_is_borrowed_from_a_getter_that_is_not_heard_of(limited: bool, lent
     """Of one whose get takes long no more than a bulk is expected, if it was not told that it may bring more."""
     belt, _, shares = a_belt(handlers=2, size=1, prefetch=98)
     quiet, other = shares[:2]
-    quiet.largest = 10
+    quiet.lane.largest_bulk = 10
     quiet.limited, quiet.left, quiet.began = limited, 100, 1.0
     assert not belt.ask(other, 1.01)
     assert belt.ask(other, 2.0) == bool(lent)

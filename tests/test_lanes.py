@@ -304,6 +304,7 @@ def test_the_right_of_way_does_not_last_for_ever(pool: str, right_of_way: float,
     )
     with stage.consumer:
         low.wait_for_cleanup(5)
+        high.wait_for_cleanup(3)
         high.wait_for(lambda: len(high.polls) == 4)
         assert high.inside() == 1
     stage.stop()

@@ -772,8 +772,12 @@ def test_what_has_ended_does_not_keep_the_line_behind(tmp_path: Path) -> None:
         assert inside.wait(PATIENCE)  # and the other one waits for it
         jobs.open()
         until(lambda: consumer.stats().cleaned == 2, "both are cleaned up")
+        pause(consumer)
         take(0.6)  # until the second renewal is late: what does not come is not announced
         unblock.set()
+        until(lambda: not queue.extending_now(), "the late call has returned")
+        take(ABSENT)  # for what the keeper makes of it, which is nothing that anybody could see
+        consumer.resume()
         queue.put("ok 3")
         until(lambda: "ok 3 #1" in jobs.handled(), "the next one is handled")
         assert consumer.wait_idle(PATIENCE)

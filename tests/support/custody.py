@@ -148,6 +148,10 @@ class LeasedQueue(MemoryQueue[Any]):
         """Whether a call of `extend` with this delivery runs now."""
         return any(among(item, call) for call in self._running)
 
+    def extending_now(self) -> int:
+        """How many calls of `extend` run now."""
+        return len(self._running)
+
     def was_given_back(self, item: Any) -> list[float]:
         """The delays that this delivery was released with."""
         return [delay for call, delay in list(self.releases) if among(item, call)]
