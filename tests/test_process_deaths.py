@@ -231,7 +231,7 @@ def test_without_release_what_a_dead_child_held_is_left(diary: Diary) -> None:
 # ------------------------------------------------------------------ many deaths
 
 
-@pytest.mark.parametrize("pool", [FORKSERVER, FORK], ids=str)
+@pytest.mark.parametrize("pool", [FORKSERVER], ids=str)
 def test_two_hundred_kills_lose_nothing(pool: PoolKind, diary: Diary) -> None:
     """In 20,000 items with 200 kills nothing is lost, and each kill has at most one item handled twice."""
     kills, portion = 200, 100
