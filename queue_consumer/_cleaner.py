@@ -398,6 +398,8 @@ class Hand(Worker):
             if again:  # they came once more during the call, and it was not of that delivery
                 self.cleaner.send(Errand(errand.verb, again, errand.lane, delay=errand.delay))
                 items = [item for item in items if not any(item is other for other in again)]
+                if not items:
+                    return
         count, event = len(items), None
         match errand.verb:
             case "clean":

@@ -135,16 +135,15 @@ class Custody:
         if self.lease is None and not broken and not any(identity is not None for identity in identities):
             arrival.fresh.extend(items)
             return arrival
-        if self.lease is None and not broken and self._are_new(items, identities):  # as nearly always
-            holds = [Hold(item, identity, now, NEVER) for item, identity in zip(items, identities, strict=True)]
-            with self._changed:
-                self._by_object.update(zip(map(id, items), holds, strict=True))
-                self._by_identity.update(zip(identities, holds, strict=True))
-            arrival.fresh.extend(items)
-            return arrival
         until = NEVER if self.lease is None else now + self.lease
         done = self._memory
         with self._changed:
+            if self.lease is None and not broken and self._are_new(items, identities):  # as nearly always
+                holds = [Hold(item, identity, now, until) for item, identity in zip(items, identities, strict=True)]
+                self._by_object.update(zip(map(id, items), holds, strict=True))
+                self._by_identity.update(zip(identities, holds, strict=True))
+                arrival.fresh.extend(items)
+                return arrival
             for item, identity in zip(items, identities, strict=True):
                 if identity is BROKEN:
                     continue
@@ -190,7 +189,8 @@ class Custody:
 
     def _compare(self, identities: list[Hashable]) -> None:
         """Raise now whatever it raises that they are compared with each other, and with what we know."""
-        self._by_identity.keys().isdisjoint(set(identities))
+        set(identities)
+        self._by_identity.keys().isdisjoint(identities)  # a list, since of two sets it is the smaller that is walked
         self._memory.knows_none(identities)
 
     def _are_new(self, items: Sequence[Any], identities: list[Hashable]) -> bool:

@@ -66,7 +66,8 @@ class Keeper(Worker):
         if custody.losses != self._seen.get(lane, 0):
             self._seen[lane] = custody.losses
             self._settling.cleaner.tell_losses(lane)
-            self._settling.sift(lane, self.tally)
+            if not self.line.asked:  # then it is for the drain to take things off the belt
+                self._settling.sift(lane, self.tally)
         return bool(batch)
 
     def _renew(self, lane: Lane, custody: Custody, batch: list[Hold]) -> None:

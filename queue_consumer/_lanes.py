@@ -191,6 +191,12 @@ class Sorter:
             if isinstance(self._policy, Strict):
                 place.hot_until = self._clock() + self._policy.right_of_way if something else NEVER
 
+    def end_polls(self) -> None:
+        """Nobody will ask any more, so none has the right of way."""
+        with self._lock:
+            for place in self._in_order:
+                place.hot_until = NEVER
+
     def patience(self) -> float | None:
         """Seconds until something that waits only for another's right of way may start; None: nothing does."""
         with self._lock:

@@ -43,19 +43,21 @@ class Once:
             keeper.start()
         errors = [getter.fetch_once(options.handlers * options.size) for getter in self._getters]
         try:
-            for lane in self._stations.line.lanes:
-                belt.answered(lane, False)  # so none has the right of way
+            if belt.sorter is not None:
+                belt.sorter.end_polls()
             while belt.waiting:
                 self._handle(belt.next())
                 if not belt.waiting:
                     self._clean()  # which may free a key
         finally:  # a Ctrl-C that comes in a handler sends the rest home
-            self._stations.settling.clear_belt(self._getters[0].tally)
-            self._clean()
-            if keeper is not None:
-                keeper.close()
-                keeper.join(1)
-                self._stations.line.ledger.fold(keeper.tally)
+            try:
+                self._stations.settling.clear_belt(self._getters[0].tally)
+                self._clean()
+            finally:
+                if keeper is not None:
+                    keeper.close()
+                    keeper.join(1)
+                    self._stations.line.ledger.fold(keeper.tally)
         for error in errors:
             if error is not None:
                 raise error

@@ -4,7 +4,7 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from ._chunk import RETURNED, Chunk, Ending, Failure, Fate, Receipt, judge
@@ -66,35 +66,16 @@ class Settling:
         if line.belt.sorter is not None:
             line.belt.ended(chunk, () if chunk.keys is None else set(chunk.keys).difference(kept))
         if line.observed:
-            line.observers.tell(
-                ChunkHandled(
-                    worker=worker,
-                    consumed=tuple(consumed),
-                    failed=tuple(item for item, _ in failed),
-                    dropped=tuple(dropped),
-                    handed_on=tuple(rest),
-                    failure=ending.failure or next((fate.failure for _, fate in failed if fate.failure), None),
-                    took=took,
-                )
-            )
+            failure = ending.failure or next((fate.failure for _, fate in failed if fate.failure), None)
+            items_failed = [item for item, _ in failed]
+            line.observers.tell(handled(worker, took, failure, consumed, items_failed, dropped, rest))
 
     def _consume(self, chunk: Chunk, tally: Tally, worker: str, took: float) -> None:
         """Everything is consumed, as nearly always: no verdict needed."""
-        line, items = self._line, chunk.items
-        self.clean(items, chunk.lane, tally)
-        line.belt.ended(chunk, chunk.keys or ())
-        if line.observed:
-            line.observers.tell(
-                ChunkHandled(
-                    worker=worker,
-                    consumed=tuple(items),
-                    failed=(),
-                    dropped=(),
-                    handed_on=(),
-                    failure=None,
-                    took=took,
-                )
-            )
+        self.clean(chunk.items, chunk.lane, tally)
+        self._line.belt.ended(chunk, chunk.keys or ())
+        if self._line.observed:
+            self._line.observers.tell(handled(worker, took, consumed=chunk.items))
 
     def abandon(self, chunks: list[Chunk], tally: Tally) -> list[Any]:
         """Nobody will ever hear how these ended: count what is in hand as abandoned, and return it.
@@ -129,7 +110,7 @@ class Settling:
     def fail(self, item: Any, failure: Failure, lane: Lane, tally: Tally, behind: list[Any]) -> list[Any]:
         """An item fails that cannot be handed over. Returns those behind it that went home with it."""
         tally.failed += 1
-        if self._max_attempts is not None and self.attempt_of(item, lane) >= self._max_attempts:
+        if self._is_last(self.attempt_of(item, lane)):
             self._send(Errand("bury", [item], lane, failure=failure), tally)
             return []
         self.give_back([item, *behind], lane, tally, self.delay_of(item, lane))
@@ -210,7 +191,7 @@ class Settling:
         kept: list[Hashable] = []
         for index, (item, fate) in enumerate(failed):
             attempt = self.attempt_of(item, lane)
-            if self._max_attempts is not None and attempt >= self._max_attempts and fate.failure is not None:
+            if self._is_last(attempt) and fate.failure is not None:
                 held = () if keys is None else keys[index : index + 1]
                 kept += held
                 self._send(Errand("bury", [item], lane, failure=fate.failure, keys=held), tally)
@@ -220,6 +201,9 @@ class Settling:
             delay = self._ask(attempt, lane) if delay is None else delay
             self._release(items, lane, tally, delay)
         return kept
+
+    def _is_last(self, attempt: int) -> bool:
+        return self._max_attempts is not None and attempt >= self._max_attempts
 
     def _release(self, items: list[Any], lane: Lane, tally: Tally, delay: float) -> None:
         """Give failed items back, and behind each of them those that may not come before it."""
@@ -291,6 +275,26 @@ class Settling:
         for failure in others.values():
             if failure is not None:
                 log.error("an item failed, in a handler call with %d: %s", count, failure.told())
+
+
+def handled(
+    worker: str,
+    took: float,
+    failure: Failure | None = None,
+    consumed: Sequence[Any] = (),
+    failed: Sequence[Any] = (),
+    dropped: Sequence[Any] = (),
+    handed_on: Sequence[Any] = (),
+) -> ChunkHandled:
+    return ChunkHandled(
+        worker=worker,
+        consumed=tuple(consumed),
+        failed=tuple(failed),
+        dropped=tuple(dropped),
+        handed_on=tuple(handed_on),
+        failure=failure,
+        took=took,
+    )
 
 
 BY_TIME, BY_ATTEMPT = Constant(1), Exponential(base=1, max=300)

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from queue_consumer import Consumer, ItemsLost, ItemsReleased, Lane
 from queue_consumer._chunk import Failure
+from queue_consumer._custody import Custody
 from support.custody import PATIENCE, LeasedQueue, among, at_rest, at_work, books, jobs_of, line_of, pause
 from support.lanes import Buses, Job, Names, Source, following, jobs, reconcile
 from support.lifecycle import until
@@ -218,3 +221,20 @@ def test_what_comes_again_during_a_cleanup_that_succeeds(tmp_path: Path) -> None
     assert stats.balanced
     assert (stats.received, stats.cleaned, stats.lost, stats.duplicates) == (2, 1, 1, 1)
     at_rest(queue)
+
+
+def test_two_getters_do_not_both_take_it_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a message is new is looked up, and it is noted down, in one step: nobody can come between."""
+    custody = Custody(lambda name: name, None, renewed=False)
+    are_new = Custody._are_new
+    others: list[bool] = []
+
+    def watched(self: Custody, items: Sequence[Any], identities: list[Any]) -> bool:
+        asking = threading.Thread(target=lambda: others.append(self._changed.acquire(blocking=False)))
+        asking.start()
+        asking.join()
+        return are_new(self, items, identities)
+
+    monkeypatch.setattr(Custody, "_are_new", watched)
+    assert custody.receive(["a"], 0.0, 0.0, 0.0).fresh == ["a"]
+    assert others == [False]

@@ -143,7 +143,7 @@ class Child:
                 body = pickle.loads(body)
                 if len(body) != sum(sizes):
                     raise ValueError("not as many items as were sent")
-            except BaseException:
+            except BaseException:  # it is sent again item by item, so that only the bad one fails
                 self._words[first] = 0
                 self._send((UNREADABLE, [(first + index) % SLOTS for index in range(len(sizes))]))
                 return
