@@ -100,6 +100,8 @@ class Cleaner:
 
     def send(self, errand: Errand) -> None:
         """See to these."""
+        if errand.verb == "release" and errand.lane.custody is not None:
+            errand.lane.custody.leave(errand.items)
         self.waiting.append(errand)
         if self.asleep:
             self.wake()

@@ -34,7 +34,8 @@ class Hold:
     """One item that we hold, by its latest delivery."""
 
     lost = False
-    quiet = False  # it is being given back: not to be renewed
+    leaving = False  # it is to be given back
+    quiet = False  # and is being so at this moment: not to be renewed
     extending = False
     count = 1  # the same object may have been given more than once
     due = NEVER  # when it is to be renewed
@@ -44,6 +45,10 @@ class Hold:
         self.identity = identity
         self.since = since
         self.until = until  # when its lease runs out
+
+    def may_come_again(self, item: Any) -> bool:
+        """True if the next delivery of it is to be handled, since that of this one is over."""
+        return self.quiet or (self.leaving and item is not self.item)
 
 
 BROKEN = object()  # in the place of an identity that cannot be told
@@ -152,7 +157,7 @@ class Custody:
                         arrival.done.append(item)
                         continue
                     older = self._by_identity.get(identity)
-                    if older is not None and not older.quiet:  # otherwise it comes because we gave it back
+                    if older is not None and not older.may_come_again(item):
                         arrival.replaced.append(older.item)
                         self._replace(older, item, now, until)
                         continue
@@ -207,7 +212,7 @@ class Custody:
         hold = self._by_object.get(id(item))
         if hold is not None:
             hold.count += 1
-            hold.quiet = False
+            hold.leaving = hold.quiet = False
             self._renewal(hold, now, until)
             return
         hold = self._by_object[id(item)] = Hold(item, identity, now, until)
@@ -242,6 +247,14 @@ class Custody:
             with self._changed:
                 self._lose(hold)
         return hold.lost
+
+    def leave(self, items: Iterable[Any]) -> None:
+        """These are to be given back: what comes of them from now on is handled anew, before what is behind it."""
+        with self._changed:
+            for item in items:
+                hold = self._by_object.get(id(item))
+                if hold is not None:
+                    hold.leaving = True
 
     def aged(self, item: Any, now: float) -> bool:
         """True if it has been held for so long that it should go."""
@@ -343,10 +356,14 @@ class Custody:
                     hold.quiet = True
                     while hold.extending and self._changed.wait(PATIENCE):
                         pass
-                if hold.until <= now:
+                if hold.until <= now or self._is_superseded(hold):
                     self._lose(hold)
                 (lost if hold.lost else ours).append(item)
         return ours, lost
+
+    def _is_superseded(self, hold: Hold) -> bool:
+        """It was to be given back, and before it was, it came again."""
+        return hold.identity is not None and self._by_identity.get(hold.identity) is not hold
 
     def latest(self, items: Sequence[Any]) -> list[Any]:
         """The deliveries of these items that the queue wants to hear of."""

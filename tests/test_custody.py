@@ -88,6 +88,27 @@ def test_what_comes_again_after_it_was_given_back_is_new() -> None:
     assert len(custody) == 1
 
 
+def test_what_comes_again_before_it_was_given_back_is_new() -> None:
+    """Its release was tried in vain, or has not begun: the newer delivery is handled, and the older is lost."""
+    older, newer, other = Message("a"), Message("a"), Message("b")
+    custody = custody_of(older, other)
+    custody.leave([older, other])
+    arrival = custody.receive([newer], 1.0, 1.0, 0.0)
+    assert (arrival.fresh, arrival.replaced) == ([newer], [])
+    assert custody.present([older, other], 1.0, going=True) == ([other], [older])
+    assert custody.present([newer], 1.0, going=False) == ([newer], [])
+
+
+def test_the_same_object_again_goes_with_what_is_to_be_given_back() -> None:
+    """Of one object the queue cannot be told which delivery to take back, so none is handled before it was."""
+    one = Message("a")
+    custody = custody_of(one)
+    custody.leave([one])
+    arrival = custody.receive([one], 1.0, 1.0, 0.0)
+    assert (arrival.fresh, arrival.replaced) == ([], [one])
+    assert custody.present([one], 1.0, going=True) == ([one], [])
+
+
 def test_what_is_lost_is_told_once() -> None:
     """By the clock or by the queue; and to nobody twice."""
     one, other = Message("a"), Message("b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from queue_consumer import Consumer, ItemsLost, ItemsReleased, Lane
 from queue_consumer._chunk import Failure
 from queue_consumer._custody import Custody
+from queue_consumer.memory import MemoryQueue
 from support.custody import PATIENCE, LeasedQueue, among, at_rest, at_work, books, jobs_of, line_of, pause
 from support.lanes import Buses, Job, Names, Source, following, jobs, reconcile
 from support.lifecycle import until
@@ -110,6 +111,35 @@ def test_a_release_that_fails_is_not_overtaken_by_those_behind(tmp_path: Path) -
     stage.source = source
     assert stage.run_to_rest() == ["A1"]
     assert stage.released() == [("A1", 7.0), ("A2", 7.0), ("A3", 7.0), ("A4", 7.0)]
+
+
+def test_what_is_lost_while_its_release_waits_comes_again_before_those_behind() -> None:
+    """A release is to be tried again, and meanwhile the lease runs out: with the message come those behind it in its
+    group, and it goes first, though its older delivery is still on its way home.
+    """
+
+    class Slipping(MemoryQueue):
+        def release(self, items: Sequence[Any], delay: float = 0) -> None:
+            if any(note.deed == "expired" for note in self.journal or ()):
+                return super().release(items, delay)
+            self.expire(items)
+            raise OSError("not now")
+
+    queue = Slipping(lease=60, ordered=True, journal=True, bulk=4)
+    queue.put("a", group="g")
+    handled: list[str] = []
+
+    def handler(items: Iterator[Any]) -> None:
+        for item in items:
+            handled.append(item.body)
+            if handled == ["a"]:
+                queue.put_many({"body": body, "group": "g"} for body in "bc")
+                raise ValueError("once")
+
+    with Consumer(queue, handler, 1, 1, 3, backoff=lambda attempt: 0) as consumer:
+        until(lambda: len(handled) == 4, "all are handled")
+    assert handled == ["a", "a", "b", "c"]
+    assert consumer.stats().lost == 1
 
 
 # ---- tests/test_leases.py
