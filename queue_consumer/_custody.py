@@ -293,6 +293,7 @@ class Custody:
         """A batch for `extend`: those that are due, and to fill it those that soon will be."""
         assert self.lease is not None
         batch: list[Hold] = []
+        aged: list[Hold] = []
         soon = now + self.lease * SOON
         with self._changed:
             while self._due and len(batch) < most:
@@ -308,13 +309,15 @@ class Custody:
                     continue
                 if self.max_age is not None and now - hold.since >= self.max_age:
                     self.losses += 1  # it is as good as one
-                    self._renew_at(hold.until, hold)  # and then it is one
+                    aged.append(hold)
                     continue
                 if hold.quiet:
                     self._renew_at(now + self.lease * AGAIN, hold)  # it may not be taken back after all
                     continue
                 hold.extending = True
                 batch.append(hold)
+            for hold in aged:  # only now, or those that end soon would be due again at once
+                self._renew_at(hold.until, hold)
         return batch
 
     def renewed(self, batch: Iterable[Hold], lost: Iterable[Any], asked: float, *, failed: bool, early: float) -> None:

@@ -131,6 +131,17 @@ def test_what_is_too_old_is_renewed_no_more() -> None:
     assert custody.lost(one, LEASE)
 
 
+def test_what_is_too_old_does_not_keep_others_waiting() -> None:
+    """One that is too old, and whose lease is about to run out, is looked at once while others are renewed."""
+    old, young = Message("a"), Message("b")
+    custody = custody_of(old, max_age=HALF)
+    custody.receive([young], HALF - 0.1, HALF - 0.1, 0.0)
+    assert custody.to_renew(10, HALF) == []
+    assert items_of(custody.to_renew(10, LEASE - 0.1)) == [young]
+    assert custody.due() == LEASE
+    assert custody.lost(old, LEASE)
+
+
 def test_a_long_poll_does_not_eat_the_lease() -> None:
     """Of a poll that took long, most was waiting: what it brings has nearly all of its lease left."""
     custody = Custody(None, LEASE, renewed=True)
