@@ -134,9 +134,9 @@ def test_what_is_too_old_is_renewed_no_more() -> None:
 def test_what_is_too_old_does_not_keep_others_waiting() -> None:
     """One that is too old, and whose lease is about to run out, is looked at once while others are renewed."""
     old, young = Message("a"), Message("b")
-    custody = custody_of(old, max_age=HALF)
+    custody = custody_of(old, max_age=6.0)
     custody.receive([young], HALF - 0.125, HALF - 0.125, 0.0)
-    assert custody.to_renew(10, HALF) == []
+    assert custody.to_renew(10, 7.0) == []
     assert items_of(custody.to_renew(10, LEASE - 0.125)) == [young]
     assert custody.due() == LEASE
     assert custody.lost(old, LEASE)
