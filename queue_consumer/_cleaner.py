@@ -26,6 +26,7 @@ from ._line import Lane, Line, Worker, now
 Verb = Literal["clean", "drop", "release", "bury"]
 
 LINGER = 0.005  # seconds that the leader lets more items gather for a call
+LONGEST_GLANCE = 0.02  # between two looks at what waits for company
 TURN = 0.005  # seconds that one share of calls should take
 ATTEMPTS = 5
 FIRST_RETRY = 0.1  # seconds; twice as long each time
@@ -93,6 +94,10 @@ class Cleaner:
         self.lead = threading.Lock()
         self.call_took = TURN  # seconds a call takes, of late
         self._most = most
+        self._lingering: dict[Lane, float] = {}  # since when some wait that do not fill a call; the leader's own
+        self._hurry = False
+        lingers = [lane.port.cleanup_linger for lane in line.lanes]
+        self._glance = LINGER if not all(lingers) else min(max(LINGER, min(lingers) / 10), LONGEST_GLANCE)
         self._later: list[tuple[float, int, Errand]] = []
         self._later_lock = threading.Lock()
         self._roster = threading.Lock()
@@ -115,6 +120,11 @@ class Cleaner:
     def wake(self) -> None:
         """Called by whoever has put something down and finds the leader asleep."""
         self.asleep = False
+        self.bell.ring()
+
+    def hurry(self) -> None:
+        """Let nothing wait for company now: somebody waits for it."""
+        self._hurry = True
         self.bell.ring()
 
     def later(self, errand: Errand, delay: float) -> None:
@@ -156,33 +166,37 @@ class Cleaner:
 
     def gather(self, hand: list[Errand]) -> None:
         """For the leader: sleep until there is something, let more of it come, take a share. None: the end."""
-        while not (self.undone() or self.waiting or self._due()):
-            if self.given_up or (self.closing and not self._later):
+        while not hand:
+            while not (self.undone() or self.waiting or self._due()):
+                if self.given_up or (self.closing and not self._later):
+                    return
+                self.asleep = True
+                if not (self.undone() or self.waiting or (self.closing and not self._later)):
+                    self.bell.wait(self._next_due())
+                self.asleep = False
+            if self.given_up:
                 return
-            self.asleep = True
-            if not (self.undone() or self.waiting or (self.closing and not self._later)):
-                self.bell.wait(self._next_due())
-            self.asleep = False
-        if self.given_up:
-            return
-        calls = max(1, int(TURN / max(self.call_took, 1e-7)))
-        if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
-            self.bell.wait(LINGER)
-        self.take(calls, hand)
+            calls = max(1, int(TURN / max(self.call_took, 1e-7)))
+            if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
+                self.bell.wait(self._glance)
+            hurry, self._hurry = self._hurry or self.closing, False
+            self.take(calls, hand, hurry=hurry)
 
-    def take(self, calls: int, hand: list[Errand]) -> None:
+    def take(self, calls: int, hand: list[Errand], *, hurry: bool = True) -> None:
         """Take what so many calls can clean up of each lane, and all the rest of what is to be done.
 
-        Into this hand at once: what is nowhere to be seen meanwhile would seem to be done.
+        Into this hand at once: what is nowhere to be seen meanwhile would seem to be done. In no hurry, what does not
+        fill a call is left to wait for company, if its queue would like that.
         """
         waiting = self.waiting
         for lane, done in self.done.items():
-            if done:
+            count = min(calls * self.call_size(lane), len(done) if hurry else self._ripe(lane, len(done)))
+            if count:
                 next_done = done.popleft
                 clean: list[Any] = []
                 hand.append(Errand("clean", clean, lane))
                 try:
-                    for _ in range(min(calls * self.call_size(lane), len(done))):
+                    for _ in range(count):
                         clean.append(next_done())
                 except IndexError:
                     pass  # somebody else takes too, since the time is up
@@ -191,6 +205,20 @@ class Cleaner:
                 hand.append(waiting.popleft())
             except IndexError:
                 break
+
+    def _ripe(self, lane: Lane, count: int) -> int:
+        """How many of so many that wait need wait no longer."""
+        linger = lane.port.cleanup_linger
+        if not linger or not count:
+            return count
+        full = count - count % self.call_size(lane)
+        if full:
+            self._lingering[lane] = now()
+        elif now() >= self._lingering.setdefault(lane, now()) + linger:
+            full = count
+        if full == count:
+            del self._lingering[lane]
+        return full
 
     def all_due(self) -> list[Errand]:
         """Take everything that is to be done now."""
@@ -222,11 +250,13 @@ class Cleaner:
         if not items:
             return
         custody = lane.custody
-        assert custody is not None
+        tally.lost += len(items)
+        if custody is None:
+            self.line.observers.tell(ItemsLost(items=tuple(items)))
+            return
         if done:
             custody.remember(items, now())
         custody.ended(items)
-        tally.lost += len(items)
         self.tell_losses(lane)
 
     def tell_losses(self, lane: Lane) -> None:
@@ -353,14 +383,20 @@ class Hand(Worker):
                 except IndexError:
                     return  # the time was up meanwhile, and somebody else has accounted for these
             if error is not None:
-                failed, done = parted(told, error.failed) if isinstance(error, CleanupError) else (told, [])
+                failed, done = told, list[Any]()
+                if isinstance(error, CleanupError):
+                    lost, failed = picked(told, error.lost)
+                    hopeless, failed = picked(failed, error.hopeless)
+                    failed, done = parted(failed, error.failed, all_if_none=not (lost or hopeless))
+                    self._give_up(errand, told_of(lost, part, told), told_of(hopeless, part, told), error)
                 if done:
                     self._done(errand, told_of(done, part, told), done, now() - time)
                 failed = told_of(failed, part, told)
                 if errand.verb == "release" and errand.lane.key is not None and errand.attempt < ATTEMPTS:
                     failed = failed + items[start + size :]  # which must not come before them
                     errand.done = len(items)
-                self._again(errand, failed, error)
+                if failed:
+                    self._again(errand, failed, error)
             elif custody is None and errand.verb == "clean" and not self.line.observed:  # as nearly always
                 self.tally.cleaned += len(part)
             elif part:
@@ -423,7 +459,16 @@ class Hand(Worker):
             dropped = errand.verb == "drop"
             self.line.observers.tell(event or ItemsCleaned(items=tuple(items), dropped=dropped, took=took))
 
-    def _again(self, errand: Errand, failed: list[Any], error: BaseException) -> None:
+    def _give_up(self, errand: Errand, lost: list[Any], hopeless: list[Any], error: BaseException) -> None:
+        """The queue says that it is of no use to try these again."""
+        if lost:
+            if errand.lane.custody is not None:
+                errand.lane.custody.lose(lost)
+            self.cleaner.lose(lost, errand.lane, self.tally, done=errand.verb in ("clean", "drop"))
+        if hopeless:
+            self._again(errand, hopeless, error, final=True)
+
+    def _again(self, errand: Errand, failed: list[Any], error: BaseException, *, final: bool = False) -> None:
         """The call failed for these: once more later, or never."""
         if errand.verb == "bury":  # not lost: it goes back to the queue, and comes here again
             log.error("dead_letter raised, so the item goes back to the queue: %r", error)
@@ -435,7 +480,7 @@ class Hand(Worker):
             return
         custody = errand.lane.custody
         verb = "release" if errand.verb == "release" else "cleanup"
-        attempt, final = errand.attempt, errand.attempt >= ATTEMPTS
+        attempt, final = errand.attempt, final or errand.attempt >= ATTEMPTS
         level = logging.ERROR if final else logging.WARNING
         log.log(level, "%s of %d items failed, attempt %d of %d: %r", verb, len(failed), attempt, ATTEMPTS, error)
         if not final:
@@ -488,10 +533,10 @@ def bury(dead_letter: Callable[[Any, Failure], object], failure: Failure, items:
     dead_letter(items[0], failure)
 
 
-def parted(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Those of `items` that a queue named as failed, and the others; if it named none of them, all have failed."""
+def parted(items: list[Any], named: list[Any], *, all_if_none: bool) -> tuple[list[Any], list[Any]]:
+    """Those of `items` that a queue named as failed, and the others. One that named none at all means all."""
     failed, done = picked(items, named)
-    return (failed, done) if failed else (items, [])
+    return (failed, done) if failed or not all_if_none else (items, [])
 
 
 def picked(items: list[Any], named: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -163,6 +163,7 @@ class Consumer(Generic[T]):
                     port.lease,
                     renewed=port.extend is not None,
                     max_age=self._supervision.max_lease_age,
+                    lease_of=port.lease_of,
                 )
             lanes.append(lane)
         return lanes

@@ -108,6 +108,7 @@ class Custody:
         *,
         renewed: bool,
         max_age: float | None = None,
+        lease_of: Callable[[Any], float] | None = None,
     ) -> None:
         self.sleepers: set[Ringable] = set()  # of those who renew, and sleep until there is something
         self.lease = lease
@@ -115,6 +116,7 @@ class Custody:
         self.behind = False  # leases cannot be renewed in time
         self.losses = 0  # whoever passes losses on looks whether there are new ones
         self._identity = identity
+        self._lease_of = lease_of
         self._renewed = renewed  # somebody renews leases
         self._memory = Memory()
         self._by_object: dict[int, Hold] = {}
@@ -135,6 +137,7 @@ class Custody:
             early: from 0 to 1, at random: how much of its margin before half-time it is to be renewed.
         """
         now = came if self.lease is None else max(asked, came - self.lease * JOURNEY)
+        leases = None if self._lease_of is None or self.lease is None else list(map(self._lease_for, items))
         identities, broken = self._identities(items)
         arrival = Arrival([], [], broken, [])
         if self.lease is None and not broken and not any(identity is not None for identity in identities):
@@ -149,9 +152,12 @@ class Custody:
                 self._by_identity.update(zip(identities, holds, strict=True))
                 arrival.fresh.extend(items)
                 return arrival
-            for item, identity in zip(items, identities, strict=True):
+            for index, (item, identity) in enumerate(zip(items, identities, strict=True)):
                 if identity is BROKEN:
                     continue
+                if leases is not None:
+                    now = max(asked, came - leases[index] * JOURNEY)
+                    until = now + leases[index]
                 if identity is not None:
                     if done and done.has(identity, now):
                         arrival.done.append(item)
@@ -169,6 +175,15 @@ class Custody:
         for sleeper in list(self.sleepers):
             sleeper.ring()
         return arrival
+
+    def _lease_for(self, item: Any) -> float:
+        """For how long the queue hid this one."""
+        assert self.lease is not None
+        assert self._lease_of is not None
+        try:
+            return min(max(self.lease * SOON, float(self._lease_of(item))), self.lease)
+        except BaseException:  # it cannot be told, so it is renewed as soon as may be
+            return self.lease * SOON
 
     def _identities(self, items: Sequence[Any]) -> tuple[list[Hashable], list[tuple[Any, BaseException]]]:
         broken: list[tuple[Any, BaseException]] = []
@@ -219,7 +234,7 @@ class Custody:
         if identity is not None:
             self._by_identity[identity] = hold
         if self.lease is not None and self._renewed:
-            self._renew_at(now + self.lease * (0.5 - MARGIN * early), hold)
+            self._renew_at(now + (until - now) * (0.5 - MARGIN * early), hold)
 
     def _replace(self, hold: Hold, item: Any, now: float, until: float) -> None:
         """The same message again: its newer delivery is the one that counts. The older is still known by its object,
@@ -234,7 +249,7 @@ class Custody:
         hold.since = now
         hold.lost = False
         if self.lease is not None and self._renewed and not hold.extending:
-            self._renew_at(now + self.lease * (0.5 - MARGIN), hold)
+            self._renew_at(now + (until - now) * (0.5 - MARGIN), hold)
 
     # ------------------------------------------------------------------ meanwhile
 
@@ -260,6 +275,14 @@ class Custody:
         """True if it has been held for so long that it should go."""
         hold = self._by_object.get(id(item))
         return hold is not None and self.max_age is not None and now - hold.since >= self.max_age
+
+    def lose(self, items: Iterable[Any]) -> None:
+        """The queue says that their leases are gone."""
+        with self._changed:
+            for item in items:
+                hold = self._by_object.get(id(item))
+                if hold is not None:
+                    self._lose(hold)
 
     def news(self) -> list[Any]:
         """What was found to be lost since this was last asked."""

@@ -60,15 +60,25 @@ class BackendError(QueueConsumerError):
 
 
 class CleanupError(BackendError):
-    """For queues to raise from `cleanup`: the items in `failed` were not cleaned up, the others were."""
+    """For queues to raise from `cleanup` or `release`, if it was not done for all items; for the others it was.
 
-    def __init__(self, failed: Iterable[Any], reason: str = "") -> None:
-        self.failed = list(failed)
+    Args:
+        failed: it is to be tried again for these.
+        reason: in words.
+        lost: the leases of these are gone.
+        hopeless: for these it will never succeed, however often it is tried.
+    """
+
+    def __init__(
+        self, failed: Iterable[Any], reason: str = "", lost: Iterable[Any] = (), hopeless: Iterable[Any] = ()
+    ) -> None:
+        self.failed, self.lost, self.hopeless = list(failed), list(lost), list(hopeless)
         self.reason = reason
-        super().__init__(self.failed, reason)
+        super().__init__(self.failed, reason, self.lost, self.hopeless)
 
     def __str__(self) -> str:
-        return f"{len(self.failed)} items were not cleaned up" + (f": {self.reason}" if self.reason else "")
+        count = len(self.failed) + len(self.lost) + len(self.hopeless)
+        return f"{count} items were not cleaned up" + (f": {self.reason}" if self.reason else "")
 
     def __repr__(self) -> str:
         return f"CleanupError({self})"  # how many, and not which: it is logged

@@ -92,10 +92,12 @@ class Port:
         self.identity = self._verb("identity", None)
         self.extend = self._verb("extend", [], 0)
         self.lease = self._lease()
+        self.lease_of = self._verb("lease_of", None)
         self.ordering_key = self._verb("ordering_key", None)
         self.stats = self._verb("stats")
         self.close = self._verb("close")
         self.cleanup_limit = self._limit("cleanup_limit")
+        self.cleanup_linger = self._linger()
 
     def _verb(self, name: str, *arguments: Any) -> Callable[..., Any] | None:
         verb = getattr(self.queue, name, None)
@@ -111,6 +113,13 @@ class Port:
         if lease is not None:
             check_seconds("queue.lease", lease)
         return lease
+
+    def _linger(self) -> float:
+        linger = getattr(self.queue, "cleanup_linger", None)
+        if linger is None:
+            return 0.0
+        check_seconds("queue.cleanup_linger", linger)
+        return float(linger)
 
     def _limit(self, name: str) -> int | None:
         limit = getattr(self.queue, name, None)

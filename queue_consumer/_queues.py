@@ -81,6 +81,9 @@ class SupportsCleanup(Protocol[T_contra]):
 
         Never called with none, nor again for an item once it has returned. May raise `CleanupError(failed=...)` to
         say which were not; any exception is tried again, five times in all.
+
+        A queue that has an attribute `cleanup_limit` is given at most so many at once; with an attribute
+        `cleanup_linger`, what is fewer waits for company, so many seconds at most.
         """
         ...
 
@@ -109,7 +112,11 @@ class SupportsIdentity(Protocol[T_contra]):
 @runtime_checkable
 class SupportsExtend(Protocol[T_contra]):
     def extend(self, items: Sequence[T_contra], seconds: float) -> None:
-        """Hide these from others for `seconds` from now. May raise `LeaseLost(items)`."""
+        """Hide these from others for `seconds` from now. May raise `LeaseLost(items)`.
+
+        The queue says in an attribute `lease` for how long it hides what it gives. If it hid an item for less than
+        that, it says so in a method `lease_of(item)`; what is held for half of that is renewed to a whole `lease`.
+        """
         ...
 
 
