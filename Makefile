@@ -1,30 +1,43 @@
 # Every target sets up what it needs, from nothing: a virtual environment per Python under .venv/, the project in it
 # (editable), and the pinned requirements of its group. A second run needs no network.
 #
-#   make demo      the line at work: 100,000 records, with failures, kills and deaths planted and accounted for
-#   make test      the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest)
-#   make check     ruff, mypy --strict, pyright strict
-#   make bench     the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
-#   make mutants   breaks one promise of the contract after another: each break must turn its test red
-#   make lock      renews the pins in requirements/
-#   make clean     removes everything that the targets above made, virtual environments included
+#   make demo         the line at work: 100,000 records, with failures, kills and deaths planted and accounted for
+#   make test         the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest), on two local SQS servers
+#   make conformance  the SQS tests once more, on LocalStack (which needs Python 3.13), on fauxqs and in memory
+#   make check        ruff, mypy --strict, pyright strict
+#   make bench        the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
+#   make mutants      breaks one promise of the contract after another: each break must turn its test red
+#   make lock         renews the pins in requirements/
+#   make clean        removes everything that the targets above made, virtual environments included
 #
 # PYTHON=… chooses the interpreter; else it is the first of python3.13, 3.12, 3.11 and python3 that will do.
+# PYTHON313=… says where the one for LocalStack is. JOBS=… says how many processes share the tests: 3, unless it is said;
+# with JOBS=0 they are run one after the other in one.
 
 PYTHON ?=
+PYTHON313 ?=
 ARGS ?=
-export PYTHON
+JOBS ?= 3
+export PYTHON PYTHON313
 
-.PHONY: help demo test check bench mutants lock clean
+.PHONY: help demo test conformance check bench mutants lock clean
 
 help:
-	@sed -n '4,12{s/^# *//;p;}' Makefile
+	@sed -n '4,14{s/^# *//;p;}' Makefile
 
 demo:
 	@py=$$(tools/setup.sh) && "$$py" examples/demo.py $(ARGS)
 
 test:
-	@py=$$(tools/setup.sh test) && "$$py" -m pytest $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs && "$$py" -m pytest -n $(JOBS) $(ARGS)
+
+conformance:
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs localstack && failed= && \
+	for server in localstack fauxqs memory; do \
+		echo "== $$server"; \
+		SQS_SERVER=$$server "$$py" -m pytest -n $(JOBS) tests/adapters/sqs $(ARGS) || failed="$$failed $$server"; \
+	done && \
+	if [ -n "$$failed" ]; then echo "Not as on the others:$$failed" >&2; exit 1; fi
 
 check:
 	@py=$$(tools/setup.sh check) && tools/check.sh "$$py"
@@ -33,7 +46,7 @@ bench:
 	@py=$$(tools/setup.sh bench) && "$$py" benchmarks/run.py $(ARGS)
 
 mutants:
-	@py=$$(tools/setup.sh test) && "$$py" tests/mutants/run.py $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs && "$$py" tests/mutants/run.py $(ARGS)
 
 lock:
 	@tools/lock.sh

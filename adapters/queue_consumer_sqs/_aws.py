@@ -1,0 +1,231 @@
+"""The border to boto3: the only file that imports it, and only when a queue is opened.
+
+Two things are done here that boto3 does not do. Each queue has two clients, one for polls and one for all the rest, so
+that a delete never waits for a connection behind a long poll. And a long poll can be cut: boto3 offers no way to end
+a call that waits for its answer, so connections of the poll client tell who is using them, and to cut a poll is to
+shut down its socket. What that means for messages stands in `_queue`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ._access import Access
+from ._cut import Cut, Poll
+from ._errors import NotInstalled
+from ._meter import Meter
+from ._translation import translating
+
+__all__ = ["Client", "service_error"]
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0  # beyond what a poll waits for
+CONNECTIONS = 50  # kept open, of each of the two clients
+RETRIES = {"mode": "standard", "total_max_attempts": 3}  # of calls other than polls, which are never given up
+
+_running = threading.local()  # .poll: the one that this thread makes
+
+
+class Connections:
+    """The two boto3 clients of one access. Made when first needed, or of the one that the user gave."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._lock = threading.Lock()
+        self._polls: Any = None
+        self._work: Any = None
+        self.closed = False
+
+    @property
+    def work(self) -> Any:
+        with self._lock:
+            if self._work is None:
+                self._work = self.access.client or make_client(self.access, self.access.retries or RETRIES)
+            return self._work
+
+    @property
+    def polls(self) -> Any:
+        with self._lock:
+            if self._polls is None:
+                given = self.access.client
+                self._polls = given or make_client(self.access, {"mode": "standard", "total_max_attempts": 1})
+                make_cuttable(self._polls)
+            return self._polls
+
+    def close(self) -> None:
+        """Close what is ours; a client that was given stays open."""
+        with self._lock:
+            clients, self._polls, self._work = (self._polls, self._work), None, None
+            self.closed = True
+        for client in clients:
+            if client is not None and self.access.client is None:
+                client.close()
+
+
+class Client:
+    """Calls of the service, counted, and their errors as ours."""
+
+    def __init__(self, access: Access, meter: Meter | None = None, connections: Connections | None = None) -> None:
+        self.access = access
+        self.meter = meter or Meter()
+        self._connections = connections or Connections(access)
+
+    def metered(self, meter: Meter) -> Client:
+        """The same connections, on another meter."""
+        return Client(self.access, meter, self._connections)
+
+    @property
+    def raw(self) -> Any:
+        """The boto3 client."""
+        with translating("make a client"):
+            return self._connections.work
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """A method of the boto3 client, by its name: `call("send_message", QueueUrl=...)`.
+
+        Raises:
+            SQSError: of the kind that it is, `from` what boto3 raised.
+        """
+        with translating(operation.replace("_", " ")):
+            work = self._connections.work
+            try:
+                answer: dict[str, Any] = getattr(work, operation)(**arguments)
+            finally:
+                self.meter.count(operation, arguments)
+            return answer
+
+    def receive(self, poll: Poll, **arguments: Any) -> dict[str, Any]:
+        """`receive_message`, which may be cut.
+
+        Raises:
+            Cut: it was.
+        """
+        with translating("receive messages"):
+            polls = self._connections.polls
+            _running.poll = poll
+            try:
+                if poll.is_cut:
+                    raise Cut
+                answer: dict[str, Any] = polls.receive_message(**arguments)
+            except BaseException:
+                if poll.is_cut:
+                    raise Cut from None
+                raise
+            finally:
+                _running.poll = None
+                self.meter.count("receive_message", arguments)
+            self.meter.received(answer.get("Messages") or ())
+            return answer
+
+    def interrupt(self) -> None:
+        """Let calls return that wait in a client which can do that by itself."""
+        interrupt = getattr(self.access.client, "interrupt", None)
+        if callable(interrupt):
+            interrupt()
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+def make_client(access: Access, retries: Mapping[str, Any]) -> Any:
+    boto3, config = library("boto3"), library("botocore.config")
+    session = access.session or boto3.session.Session(profile_name=access.profile)
+    return session.client(
+        "sqs",
+        region_name=access.region,
+        endpoint_url=access.endpoint_url,
+        aws_access_key_id=access.access_key_id,
+        aws_secret_access_key=access.secret_access_key,
+        aws_session_token=access.session_token,
+        config=config.Config(
+            retries=dict(retries),
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=20 + READ_TIMEOUT,
+            max_pool_connections=CONNECTIONS,
+        ),
+    )
+
+
+def library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise NotInstalled(
+            f"queue_consumer_sqs needs {name.partition('.')[0]}: pip install 'queue-consumer[sqs]'"
+        ) from error
+
+
+def make_cuttable(client: Any) -> None:
+    """Let the connections that a client makes from now on say who uses them, and a poll that was cut be over.
+
+    botocore has no public door to its connections. Where its rooms look otherwise, polls cannot be cut, and stopping
+    takes as long as they do.
+    """
+    http = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    classes: dict[str, Any] | None = getattr(http, "_pool_classes_by_scheme", None)
+    manager: Any = getattr(http, "_manager", None)
+    if classes is None or manager is None:
+        return
+    telling_ones = {scheme: telling(kind) for scheme, kind in classes.items()}
+    if telling_ones == classes:
+        return
+    classes.update(telling_ones)
+    manager.clear()  # the pools that there are have connections of the old kind
+    client.meta.events.register_first("needs-retry.sqs.ReceiveMessage", give_up_if_cut)
+
+
+def give_up_if_cut(**_: Any) -> None:
+    poll: Poll | None = getattr(_running, "poll", None)
+    if poll is not None and poll.is_cut:
+        raise Cut
+
+
+def telling(kind: Any) -> Any:
+    """A connection pool as this one, whose connections tell the poll that uses them."""
+    if hasattr(kind.ConnectionCls, "tells"):
+        return kind
+
+    plain: Any = kind.ConnectionCls
+
+    class Connection(plain):  # type: ignore[misc]  # whatever class botocore uses
+        tells = True
+
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            poll: Poll | None = getattr(_running, "poll", None)
+            if poll is not None:
+                poll.begins(self)
+            return plain.request(self, *args, **kwargs)
+
+        def connect(self) -> None:
+            plain.connect(self)
+            poll: Poll | None = getattr(_running, "poll", None)
+            if poll is not None:
+                poll.connected()
+
+    class Pool(kind):  # type: ignore[misc]
+        ConnectionCls = Connection
+
+    return Pool
+
+
+def service_error(code: str, message: str, operation: str, status: int = 400) -> Exception:
+    """An error as the service gives it: botocore's, if that is installed."""
+    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    try:
+        kind: Any = importlib.import_module("botocore.exceptions").ClientError
+    except ImportError:
+        kind = ServiceError
+    error: Exception = kind(response, operation)
+    return error
+
+
+class ServiceError(Exception):
+    """What botocore's ClientError is, without botocore."""
+
+    def __init__(self, response: Mapping[str, Any], operation_name: str) -> None:
+        error = response["Error"]
+        super().__init__(f"An error occurred ({error['Code']}) when calling {operation_name}: {error['Message']}")
+        self.response, self.operation_name = response, operation_name
