@@ -1,5 +1,6 @@
 """SQS for queue_consumer: `Consumer(SQSQueue("orders"), handler)`, and priority buses over several queues."""
 
+from ._account import SQS, PurgeInProgress, QueueExists
 from ._buses import Bus, PriorityBuses
 from ._errors import (
     AccessDenied,
@@ -16,8 +17,10 @@ from ._errors import (
 from ._listener import EventBus, MultiSQSListener, QueueConfig, SQSListenerConfig
 from ._message import SQSMessage
 from ._queue import SQSQueue
+from ._redrive import RedriveError
 
 __all__ = [
+    "SQS",
     "AccessDenied",
     "BadCredentials",
     "Bus",
@@ -27,8 +30,11 @@ __all__ = [
     "MultiSQSListener",
     "NotInstalled",
     "PriorityBuses",
+    "PurgeInProgress",
     "QueueConfig",
+    "QueueExists",
     "QueueNotFound",
+    "RedriveError",
     "SQSError",
     "SQSListenerConfig",
     "SQSMessage",

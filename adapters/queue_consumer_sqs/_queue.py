@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from queue_consumer import CleanupError, LeaseLost
@@ -27,6 +27,9 @@ from ._health import Health
 from ._limits import BATCH_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, check_queue_name
 from ._message import SQSMessage
 from ._send import Fate, Sender
+
+if TYPE_CHECKING:
+    from ._account import SQS
 
 __all__ = ["SQSQueue"]
 
@@ -259,6 +262,14 @@ class SQSQueue:
         self.client.close()
 
     # ------------------------------------------------------------------ what scripts and senders do
+
+    @property
+    def account(self) -> SQS:
+        """The account that it is in, for making, finding, emptying and deleting queues, and for sending back what is
+        in dead-letter queues."""
+        from ._account import SQS  # which opens queues
+
+        return SQS.of(self.client)
 
     def receive(self, limit: int = 10, *, wait_time: float | None = None) -> list[SQSMessage]:
         """One receive of up to 10 messages, hidden for the whole `lease`.

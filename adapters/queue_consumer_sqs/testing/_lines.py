@@ -97,8 +97,6 @@ class Groups:
         while self._ready and len(taken) < most:
             _, group = heapq.heappop(self._ready)
             group.listed = False
-            if group.out:
-                continue  # it is listed again when none is
             for message in group.line.values():
                 if len(taken) == most or message.place is not Place.VISIBLE:
                     break

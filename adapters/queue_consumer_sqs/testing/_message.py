@@ -52,9 +52,9 @@ class Message:
         "attributes",
         "body",
         "deduplication_id",
-        "due",
         "first_received",
         "group",
+        "hidden",
         "id",
         "place",
         "receipt",
@@ -80,7 +80,7 @@ class Message:
         self.sequence: str | None = None
         self.source: str | None = None  # of a dead letter: the queue in which it failed
         self.place = Place.GONE
-        self.due = 0.0  # while it cannot be seen: when it can
+        self.hidden = 0  # the number of the latest hiding
         self.receipt = 0  # the number of its latest receive
         self.received = 0.0
         self.first_received: float | None = None

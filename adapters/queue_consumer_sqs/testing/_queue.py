@@ -30,7 +30,7 @@ PURGES_APART = 60.0  # seconds
 FIRST_SEQUENCE = 10**19  # AWS's have 20 digits
 SLACK = 1_000  # entries for messages that were deleted or hidden anew, before they are thrown away
 
-Hidden = tuple[float, int, Message]  # until when it was hidden, at some time
+Hidden = tuple[float, int, Message]  # until when it was to be hidden, and which time of hiding it that was
 
 
 class Queue:
@@ -226,8 +226,8 @@ class Queue:
 
     def _hide(self, message: Message, place: Place, until: float) -> None:
         self._put(message, place)
-        message.due = until
-        heapq.heappush(self._hidden, (until, self._next(), message))
+        message.hidden = self._next()
+        heapq.heappush(self._hidden, (until, message.hidden, message))
         if len(self._hidden) > SLACK + 2 * (self._count[Place.DELAYED] + self._count[Place.IN_FLIGHT]):
             self._hidden = [entry for entry in self._hidden if is_hidden(entry)]
             heapq.heapify(self._hidden)
@@ -281,5 +281,5 @@ class Queue:
 
 def is_hidden(entry: Hidden) -> bool:
     """Whether this still says when the message can be seen."""
-    due, _, message = entry
-    return message.due == due and message.place in (Place.DELAYED, Place.IN_FLIGHT)
+    _, number, message = entry
+    return message.hidden == number and message.place in (Place.DELAYED, Place.IN_FLIGHT)

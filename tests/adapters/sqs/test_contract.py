@@ -41,14 +41,17 @@ class Opened(QueueContract):
     def opened(self, make_queue: MakeQueue, open_queue: Any) -> Iterator[None]:
         """Queues are made on the server of the tests."""
         self.make = lambda: open_queue(
-            make_queue(fifo=self.fifo, **({"ContentBasedDeduplication": True} if self.fifo else {})), visibility_timeout=LEASE, wait_time=1, cleanup_linger=0, idle_lease=LEASE
+            make_queue(fifo=self.fifo, **({"ContentBasedDeduplication": True} if self.fifo else {})),
+            visibility_timeout=LEASE,
+            wait_time=1,
+            cleanup_linger=0,
+            idle_lease=LEASE,
         )
         yield
 
     def make_queue(self) -> SQSQueue:
         queue: SQSQueue = self.make()
         return queue
-
 
     @pytest.mark.gap("ministack", "fauxqs", "localstack", reason="lets a message be hidden anew that is visible again")
     def test_extend_says_which_are_lost(self) -> None:
@@ -71,6 +74,7 @@ class TestStandardQueue(Opened):
 
     verbs: ClassVar = VERBS
 
+
 class TestFifoQueue(Opened):
     """A FIFO queue."""
 
@@ -86,6 +90,5 @@ class TestFifoQueue(Opened):
     def fill(self, queue: Any, bodies: Any) -> None:
         """Each in a group of its own, so that none waits for another."""
         queue.put_many(
-            {"body": body, "group": uuid.uuid4().hex, "deduplication_id": uuid.uuid4().hex}
-            for body in bodies
+            {"body": body, "group": uuid.uuid4().hex, "deduplication_id": uuid.uuid4().hex} for body in bodies
         )

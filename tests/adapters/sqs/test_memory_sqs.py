@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import doctest
 import hashlib
+import importlib
+import inspect
 import json
 import random
+import re
 import signal
 import threading
 from collections import Counter, defaultdict
@@ -180,6 +183,22 @@ def test_answers_look_as_those_of_boto3(jobs: Desk) -> None:
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
     again = jobs.client.receive_message(QueueUrl=jobs.url)
     assert answer["ResponseMetadata"]["RequestId"] != again["ResponseMetadata"]["RequestId"]
+
+
+def test_methods_take_what_those_of_boto3_take() -> None:
+    """Every method has the parameters that botocore's description of the service names, and no others."""
+    model: Any = importlib.import_module("botocore.session").get_session().get_service_model("sqs")
+    operations = {
+        re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(): model.operation_model(name) for name in model.operation_names
+    }
+    ours = {name: call for name, call in vars(MemoryClient).items() if name in operations}
+    assert set(operations) - set(ours) == {"add_permission", "remove_permission"}
+    for name, call in ours.items():
+        shape = operations[name].input_shape
+        parameters = [parameter for own, parameter in inspect.signature(call).parameters.items() if own != "self"]
+        assert {parameter.name for parameter in parameters} == set(shape.members), name
+        required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+        assert required == set(shape.required_members), name
 
 
 def test_region_and_account_are_in_urls_and_arns() -> None:
@@ -437,7 +456,7 @@ def test_a_message_is_at_most_one_mebibyte(jobs: Desk) -> None:
     jobs.send("ü" * (LIMIT // 2))
     attribute = {"a": text("1")}  # 1 + 6 + 1 bytes
     jobs.send("a" * (LIMIT - 8), MessageAttributes=attribute)
-    jobs.send("a" * (LIMIT - 8), MessageAttributes={"a": {"DataType": "Binary", "BinaryValue": b"1"}})
+    jobs.send("a" * (LIMIT - 8), MessageAttributes={"a": {"DataType": "Binary", "BinaryValue": "1"}})
     for body, attributes in (("a" * (LIMIT + 1), {}), ("ü" * LIMIT, {}), ("a" * (LIMIT - 7), attribute)):
         assert code_of(lambda: jobs.send(body, MessageAttributes=attributes)) == "InvalidParameterValue"  # noqa: B023
 

@@ -1,0 +1,160 @@
+"""What the next poll asks for, and what its answer means; others make it.
+
+**How a poll ends.** A long poll cannot be called back. Who hangs up in the middle of one leaves the service waiting in
+his name, and what it then gives to nobody is hidden for a whole visibility timeout. So a poll that may wait long, since
+the last one brought nothing, asks for a short lease only, `idle_lease`; what it brings and is held for longer is
+renewed to the whole one, as leases are. Such a poll can be cut without a second thought: what is lost with it is seen
+again soon. A poll after one that brought something asks for the whole lease, waits a second at most, and is not cut.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._cut import Cut
+from ._errors import SQSError, Unreachable
+from ._health import Health
+from ._limits import BATCH_SIZE
+from ._message import SQSMessage
+from ._steps import Ask, Steps, Wait
+
+__all__ = ["Polling"]
+
+CALL = BATCH_SIZE.most  # messages of one receive
+BUSY_WAIT = 1  # seconds that a poll waits after one that brought something
+PATIENCE = 0.5  # seconds beyond that until it is cut all the same
+
+
+class Polling:
+    """How one queue is polled, by however many getters.
+
+    Args:
+        name, url, fifo: of the queue.
+        lease: seconds that a message is hidden for.
+        idle_lease: seconds that it is hidden for at first if its poll had to wait.
+        own_lease: whether the lease is ours and must be asked for; else it is the queue's own.
+        wait_time: seconds that a poll waits.
+        poll_interval: seconds between short polls that bring nothing.
+        batch_size: the most messages of one `get`.
+        message: makes a message of what the service gave, and of the lease that it came with.
+
+    Attributes:
+        health: of the queue, as its polls see it.
+        pace: how fast its messages are done.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        fifo: bool,
+        lease: float,
+        idle_lease: float,
+        own_lease: bool,
+        wait_time: float,
+        poll_interval: float,
+        batch_size: int,
+        message: Callable[[Mapping[str, Any], float], SQSMessage],
+    ) -> None:
+        self.health = Health(name)
+        self.pace = Pace()
+        self._url = url
+        self._fifo = fifo
+        self._lease = lease
+        self._idle_lease = min(lease, math.ceil(idle_lease) or 1)
+        self._own_lease = own_lease
+        self._wait_time = math.ceil(wait_time)
+        self._poll_interval = poll_interval
+        self._batch_size = batch_size
+        self._message = message
+        self._idle = True  # the last poll brought nothing
+        self._next_poll = 0.0  # not before
+
+    def get(self, limit: int | None) -> Steps[list[SQSMessage]]:
+        """The next messages; fewer, or none, if interrupted."""
+        want = self._batch_size if limit is None else min(max(limit, self.pace.bulk), self._batch_size)
+        messages: list[SQSMessage] = []
+        try:
+            if (early := self._next_poll - time.monotonic()) > 0:
+                yield Wait(early)
+            messages = yield from self._poll(min(want, CALL), self._wait_time)
+            brought = len(messages)
+            while brought == CALL and len(messages) < want:
+                more = yield from self._poll(min(want - len(messages), CALL), 0)
+                brought = len(more)
+                messages += more
+        except Cut:
+            return messages
+        if not messages and self._poll_interval:
+            self._next_poll = time.monotonic() + self._poll_interval
+        return messages
+
+    def receive(self, limit: int, wait_time: float | None) -> Steps[list[SQSMessage]]:
+        """One receive, hidden for the whole lease, come what may."""
+        wait = self._wait_time if wait_time is None else math.ceil(wait_time)
+        answer = yield Ask(self._arguments(limit, wait, self._lease), wait)
+        return self._messages(answer, self._lease)
+
+    def _poll(self, most: int, wait: int) -> Steps[list[SQSMessage]]:
+        """One answer, however often it must be asked for."""
+        attempt_id = uuid.uuid4().hex if self._fifo else None
+        while True:
+            idle = self._idle and wait > 0
+            lease = self._idle_lease if idle else self._lease
+            seconds = wait if idle else min(wait, BUSY_WAIT)
+            arguments = self._arguments(most, seconds, lease)
+            if attempt_id is not None:
+                arguments["ReceiveRequestAttemptId"] = attempt_id
+            try:
+                answer = yield Ask(arguments, 0 if idle else seconds + PATIENCE)
+            except SQSError as error:
+                if not isinstance(error, Unreachable) and attempt_id is not None:
+                    attempt_id = uuid.uuid4().hex  # it is for an answer that did not arrive
+                yield Wait(self.health.failed(error))
+                continue
+            self.health.answered()
+            messages = self._messages(answer, lease)
+            self._idle = not messages
+            return messages
+
+    def _arguments(self, most: int, wait: int, lease: float) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "QueueUrl": self._url,
+            "MaxNumberOfMessages": most,
+            "WaitTimeSeconds": wait,
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        }
+        if self._own_lease or lease < self._lease:
+            arguments["VisibilityTimeout"] = math.ceil(lease)
+        return arguments
+
+    def _messages(self, answer: Mapping[str, Any], lease: float) -> list[SQSMessage]:
+        return [self._message(given, lease) for given in answer.get("Messages") or ()]
+
+
+class Pace:
+    """How fast messages are done, of late."""
+
+    WINDOW = 1.0  # seconds
+    MOMENT = 0.2  # seconds
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._count = 0
+        self.bulk = 1  # the most that are gone in a moment
+
+    def done(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+            took = time.monotonic() - self._began
+            if took >= self.WINDOW:
+                self.bulk = CALL if self._count / took * self.MOMENT >= CALL else 1
+                self._began, self._count = time.monotonic(), 0
