@@ -112,7 +112,9 @@ class Settling:
         tally.failed += 1
         if self._is_last(self.attempt_of(item, lane)):
             self._send(Errand("bury", [item], lane, failure=failure), tally)
-            return []
+            if behind:  # it may not be taken there, and then comes before them
+                self.give_back(behind, lane, tally)
+            return behind
         self.give_back([item, *behind], lane, tally, self.delay_of(item, lane))
         return behind
 

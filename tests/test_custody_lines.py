@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,41 @@ def test_what_is_lost_while_its_release_waits_comes_again_before_those_behind() 
         until(lambda: len(handled) == 4, "all are handled")
     assert handled == ["a", "a", "b", "c"]
     assert consumer.stats().lost == 1
+
+
+def test_what_is_refused_as_a_dead_letter_comes_again_before_those_behind() -> None:
+    """An item whose identity cannot be told has failed for the last time, and the dead letters do not take it: it comes
+    again, and those of its group that came with it wait for that.
+    """
+
+    class Anonymous(MemoryQueue):
+        asked = 0
+
+        def identity(self, item: Any) -> str | None:
+            if item.body == "a" and self.asked < 2:  # of the bulk, and of the item alone
+                self.asked += 1
+                raise KeyError("no idea")
+            return super().identity(item)
+
+    queue = Anonymous(ordered=True, bulk=3)
+    for body in "abc":
+        queue.put(body, group="g")
+    handled: list[str] = []
+    refused: list[str] = []
+
+    def handler(items: Iterator[Any]) -> None:
+        handled.extend(item.body for item in items)
+
+    def dead_letter(item: Any, failure: Failure) -> None:
+        time.sleep(0.2)  # nothing announces that none of the others is handled meanwhile
+        refused.append(item.body)
+        raise OSError("the cellar is full")
+
+    options: dict[str, Any] = {"max_attempts": 1, "dead_letter": dead_letter, "backoff": lambda attempt: 0}
+    consumer = Consumer(queue, handler, 1, 1, **options)
+    with consumer:
+        until(lambda: len(handled) == 3, "all are handled")
+    assert (refused, handled) == (["a"], ["a", "b", "c"])
 
 
 # ---- tests/test_leases.py
