@@ -26,8 +26,8 @@ class Plug:
         self.several = getattr(queue, "lanes", None) is not None
         self.given = checked_lanes(queue) if self.several else [Lane(queue)]
         self.ports = [Port(lane.queue, loop) for lane in self.given]
-        self._stats = verb_of(queue, "stats")
-        self._close = verb_of(queue, "close")
+        self._stats = verb_of(queue, "stats", loop)
+        self._close = verb_of(queue, "close", loop)
 
     def stats(self) -> Mapping[str, Any]:
         """What the queue says of itself; of several, each under its name, unless the whole has something to say."""
@@ -48,9 +48,16 @@ class Plug:
         return closes
 
 
-def verb_of(queue: Any, name: str) -> Callable[[], Any] | None:
+def verb_of(queue: Any, name: str, loop: Loop) -> Callable[..., Any] | None:
     verb = getattr(queue, name, None)
-    return verb if callable(verb) else None
+    return threaded(verb, loop) if callable(verb) else None
+
+
+def threaded(verb: Callable[..., Any], loop: Loop) -> Callable[..., Any]:
+    """A verb as one that any thread can call: if it is a coroutine function, it runs on the loop."""
+    if not is_async(verb):
+        return verb
+    return lambda *args, **kwargs: loop.call(lambda: verb(*args, **kwargs))
 
 
 def checked_lanes(queue: Any) -> list[Lane]:
@@ -84,7 +91,7 @@ class Port:
         self.takes_limit = "limit" in parameters(get)
         if not (binds(get, limit=1) if self.takes_limit else binds(get)):
             raise TypeError(f"queue.get must be callable without arguments; got {get!r}")
-        self.get = self._threaded(get)
+        self.get = threaded(get, loop)
         self.interrupt = self._verb("interrupt")
         self.cleanup = self._verb("cleanup", [])
         self.release = self._verb("release", [], 0)
@@ -101,12 +108,7 @@ class Port:
 
     def _verb(self, name: str, *arguments: Any) -> Callable[..., Any] | None:
         verb = getattr(self.queue, name, None)
-        return self._threaded(verb) if callable(verb) and binds(verb, *arguments) else None
-
-    def _threaded(self, verb: Callable[..., Any]) -> Callable[..., Any]:
-        if not is_async(verb):
-            return verb
-        return lambda *args, **kwargs: self._loop.call(lambda: verb(*args, **kwargs))
+        return threaded(verb, self._loop) if callable(verb) and binds(verb, *arguments) else None
 
     def _lease(self) -> float | None:
         lease = getattr(self.queue, "lease", None)

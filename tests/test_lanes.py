@@ -934,6 +934,25 @@ def test_the_outer_get_is_not_called(tmp_path: Path) -> None:
     assert outer.closed == 1
 
 
+def test_what_an_outer_queue_says_may_be_said_by_coroutines(tmp_path: Path) -> None:
+    """`stats` and `close` of the object that has the lanes may be coroutine functions, as those of any queue."""
+
+    class Outer(Buses):
+        closed = 0
+
+        async def stats(self) -> dict[str, Any]:
+            return {"calls": 42}
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    outer = Outer(Lane(MemoryQueue([1]), 0, "one"))
+    with Consumer[Any](outer, read_all, 1, 1) as consumer:
+        assert consumer.wait_idle(PATIENCE)
+        assert consumer.stats().queue == {"calls": 42}
+    assert outer.closed == 1
+
+
 def read_all(items: Iterator[Any]) -> None:
     for _ in items:
         pass

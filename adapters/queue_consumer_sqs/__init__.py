@@ -20,7 +20,6 @@ from ._queue import SQSQueue
 from ._redrive import RedriveError
 
 __all__ = [
-    "SQS",
     "AccessDenied",
     "BadCredentials",
     "Bus",
@@ -35,6 +34,7 @@ __all__ = [
     "QueueExists",
     "QueueNotFound",
     "RedriveError",
+    "SQS",
     "SQSError",
     "SQSListenerConfig",
     "SQSMessage",
