@@ -115,8 +115,15 @@ class SupportsExtend(Protocol[T_contra]):
         """Hide these from others for `seconds` from now. May raise `LeaseLost(items)`.
 
         The queue says in an attribute `lease` for how long it hides what it gives. If it hid an item for less than
-        that, it says so in a method `lease_of(item)`; what is held for half of that is renewed to a whole `lease`.
+        that, its `lease_of` says so; what is held for half of that is renewed to a whole `lease`.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsLeaseOf(Protocol[T_contra]):
+    def lease_of(self, item: T_contra) -> float:
+        """For how many seconds this item was hidden, if that may be less than `lease`."""
         ...
 
 
