@@ -1,7 +1,7 @@
 # Every target sets up what it needs, from nothing: a virtual environment per Python under .venv/, the project in it
 # (editable), and the pinned requirements of its group. A second run needs no network.
 #
-#   make demo         the line at work: 100,000 records, with failures, kills and deaths planted and accounted for
+#   make demo         the line at work: 100,000 orders, with trouble planted; then priority buses on a local SQS server
 #   make test         the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest), on two local SQS servers
 #   make conformance  the SQS tests once more, on LocalStack (which needs Python 3.13), on fauxqs and in memory
 #   make check        ruff, mypy --strict, pyright strict
@@ -23,16 +23,18 @@ export PYTHON PYTHON313
 .PHONY: help demo test conformance check bench mutants lock clean
 
 help:
-	@sed -n '4,14{s/^# *//;p;}' Makefile
+	@sed -n '4,15{s/^# *//;p;}' Makefile
 
 demo:
 	@py=$$(tools/setup.sh) && "$$py" examples/demo.py $(ARGS)
+	@py=$$(tools/setup.sh sqs) && tools/servers.sh ministack && { tools/servers.sh multi_sqs_listener || true; } && \
+		echo && "$$py" examples/demo_sqs.py
 
 test:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs && "$$py" -m pytest -n $(JOBS) $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener && "$$py" -m pytest -n $(JOBS) $(ARGS)
 
 conformance:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs localstack && failed= && \
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs localstack aio && failed= && \
 	for server in localstack fauxqs memory; do \
 		echo "== $$server"; \
 		SQS_SERVER=$$server "$$py" -m pytest -n $(JOBS) tests/adapters/sqs $(ARGS) || failed="$$failed $$server"; \
@@ -46,7 +48,7 @@ bench:
 	@py=$$(tools/setup.sh bench) && "$$py" benchmarks/run.py $(ARGS)
 
 mutants:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs && "$$py" tests/mutants/run.py $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio && "$$py" tests/mutants/run.py $(ARGS)
 
 lock:
 	@tools/lock.sh

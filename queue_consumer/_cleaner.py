@@ -179,18 +179,18 @@ class Cleaner:
             calls = max(1, int(TURN / max(self.call_took, 1e-7)))
             if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
                 self.bell.wait(self._glance)
-            hurry, self._hurry = self._hurry or self.closing, False
-            self.take(calls, hand, hurry=hurry)
+            self.take(calls, hand, linger=not self.closing)
 
-    def take(self, calls: int, hand: list[Errand], *, hurry: bool = True) -> None:
+    def take(self, calls: int, hand: list[Errand], *, linger: bool = False) -> None:
         """Take what so many calls can clean up of each lane, and all the rest of what is to be done.
 
-        Into this hand at once: what is nowhere to be seen meanwhile would seem to be done. In no hurry, what does not
-        fill a call is left to wait for company, if its queue would like that.
+        Into this hand at once: what is nowhere to be seen meanwhile would seem to be done. With `linger`, what does
+        not fill a call is left to wait for company, if its queue would like that.
         """
         waiting = self.waiting
+        hurry, self._hurry = self._hurry, False
         for lane, done in self.done.items():
-            count = min(calls * self.call_size(lane), len(done) if hurry else self._ripe(lane, len(done)))
+            count = min(calls * self.call_size(lane), self._ripe(lane, len(done), hurry) if linger else len(done))
             if count:
                 next_done = done.popleft
                 clean: list[Any] = []
@@ -206,18 +206,18 @@ class Cleaner:
             except IndexError:
                 break
 
-    def _ripe(self, lane: Lane, count: int) -> int:
-        """How many of so many that wait need wait no longer."""
+    def _ripe(self, lane: Lane, count: int, hurry: bool) -> int:
+        """How many of so many that wait need wait no longer. In a hurry one call is made at least, full or not."""
         linger = lane.port.cleanup_linger
         if not linger or not count:
             return count
         full = count - count % self.call_size(lane)
         if full:
             self._lingering[lane] = now()
-        elif now() >= self._lingering.setdefault(lane, now()) + linger:
+        elif hurry or now() >= self._lingering.setdefault(lane, now()) + linger:
             full = count
         if full == count:
-            del self._lingering[lane]
+            self._lingering.pop(lane, None)
         return full
 
     def all_due(self) -> list[Errand]:

@@ -16,7 +16,7 @@ import pytest
 from queue_consumer.testing import QueueContract
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name != "demo.py")  # it has a test of its own
+SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if not path.name.startswith("demo"))  # it has a test of its own
 
 
 def promised(path: Path) -> str:

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Usage: servers.sh [ministack] [fauxqs] [localstack]
+# Usage: servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener]
 #
 # Installs the SQS servers that the tests run against, each in an environment of its own, .venv/servers/<name>: they pin
-# libraries that the project must not be pinned to. What is in place already, by the stamps, costs no network and no
-# word; all that is said goes to standard error. pip and npm are used as the user set them up.
+# libraries that the project must not be pinned to. So does aio, which is no server: it has aiobotocore, and pytest for
+# what is tested on it. Nor is multi_sqs_listener, which the demo shows beside ours. What is in place already, by the
+# stamps, costs no network and no word; all that is said goes to standard error. pip and npm are used as the user set
+# them up.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -92,21 +94,27 @@ install() {
     mark_done "$venv/.made" "$@"
 }
 
-[ $# -gt 0 ] || stop "Usage: tools/servers.sh [ministack] [fauxqs] [localstack]"
+[ $# -gt 0 ] || stop "Usage: tools/servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener]"
 for name in "$@"; do
     case $name in
-        ministack | fauxqs | localstack) ;;
-        *) stop "There is no server named $name; there are ministack, fauxqs and localstack." ;;
+        ministack | fauxqs | localstack | aio | multi_sqs_listener) ;;
+        *) stop "There is no server named $name; there are ministack, fauxqs and localstack, aio and multi_sqs_listener." ;;
     esac
 done
 mkdir -p .venv/servers
 base=$(tools/setup.sh)
 running=
+one=
+[ $# -gt 1 ] || one=yes
 for name in "$@"; do
     case $name in
         fauxqs) set -- requirements/fauxqs.txt requirements/fauxqs/package.json requirements/fauxqs/package-lock.json ;;
         *) set -- "requirements/$name.txt" ;;
     esac
+    if [ -n "$one" ]; then
+        install "$name" "$@" # a shell keeps Ctrl-C from what it runs in the background
+        continue
+    fi
     install "$name" "$@" &
     running="$running $!"
 done

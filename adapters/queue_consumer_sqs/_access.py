@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 __all__ = ["Access"]
 
 REGION = re.compile(r"(?<![a-z0-9-])[a-z]{2}(?:-[a-z]+)+-[0-9]+(?=\.)")  # in the name of a host of AWS
+OF_ITS_OWN = re.compile(r"\.vpce\.|^sqs-fips\.")  # endpoints that boto3 would not choose by the region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Access:
             return self
         on_aws = url.hostname.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
         found = REGION.search(url.hostname) if on_aws else None
-        public = on_aws and ".vpce." not in url.hostname
+        public = on_aws and not OF_ITS_OWN.search(url.hostname)
         return replace(
             self,
             region=self.region or (found[0] if found else None),

@@ -3,7 +3,7 @@
 Two things are done here that boto3 does not do. Each queue has two clients, one for polls and one for all the rest, so
 that a delete never waits for a connection behind a long poll. And a long poll can be cut: boto3 offers no way to end
 a call that waits for its answer, so connections of the poll client tell who is using them, and to cut a poll is to
-shut down its socket. What that means for messages stands in `_queue`.
+shut down its socket. What that means for messages stands in `_polling`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._access import Access
-from ._cut import Cut, Poll
+from ._cut import Cut, Poll, no_poll
 from ._errors import NotInstalled
 from ._meter import Meter
 from ._translation import translating
@@ -25,6 +25,7 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0  # beyond what a poll waits for
 CONNECTIONS = 50  # kept open, of each of the two clients
 RETRIES = {"mode": "standard", "total_max_attempts": 3}  # of calls other than polls, which are never given up
+ONE_ATTEMPT = {"mode": "standard", "total_max_attempts": 1}  # of polls
 
 _running = threading.local()  # .poll: the one that this thread makes
 
@@ -35,15 +36,27 @@ class Connections:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._lock = threading.Lock()
+        self._session: Any = access.session
         self._polls: Any = None
         self._work: Any = None
         self.closed = False
+        if access.client is not None:
+            refuse_parts(access.client)
+
+    @property
+    def session(self) -> Any:
+        """The boto3 session that both are made of, so that credentials are looked for once."""
+        if self._session is None:
+            self._session = library("boto3").session.Session(profile_name=self.access.profile)
+        return self._session
 
     @property
     def work(self) -> Any:
         with self._lock:
             if self._work is None:
-                self._work = self.access.client or make_client(self.access, self.access.retries or RETRIES)
+                self._work = self.access.client or make_client(
+                    self.session, self.access, self.access.retries or RETRIES
+                )
             return self._work
 
     @property
@@ -51,7 +64,7 @@ class Connections:
         with self._lock:
             if self._polls is None:
                 given = self.access.client
-                self._polls = given or make_client(self.access, {"mode": "standard", "total_max_attempts": 1})
+                self._polls = given or make_client(self.session, self.access, ONE_ATTEMPT)
                 make_cuttable(self._polls)
             return self._polls
 
@@ -62,7 +75,7 @@ class Connections:
             self.closed = True
         for client in clients:
             if client is not None and self.access.client is None:
-                client.close()
+                close_client(client)
 
 
 class Client:
@@ -82,6 +95,12 @@ class Client:
         """The boto3 client."""
         with translating("make a client"):
             return self._connections.work
+
+    @property
+    def session(self) -> Any:
+        """The boto3 session."""
+        with translating("make a client"):
+            return self._connections.session
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """A method of the boto3 client, by its name: `call("send_message", QueueUrl=...)`.
@@ -130,10 +149,9 @@ class Client:
         self._connections.close()
 
 
-def make_client(access: Access, retries: Mapping[str, Any]) -> Any:
-    boto3, config = library("boto3"), library("botocore.config")
-    session = access.session or boto3.session.Session(profile_name=access.profile)
-    return session.client(
+def make_client(session: Any, access: Access, retries: Mapping[str, Any]) -> Any:
+    config = library("botocore.config")
+    client = session.client(
         "sqs",
         region_name=access.region,
         endpoint_url=access.endpoint_url,
@@ -147,14 +165,42 @@ def make_client(access: Access, retries: Mapping[str, Any]) -> Any:
             max_pool_connections=CONNECTIONS,
         ),
     )
+    refuse_parts(client)
+    return client
 
 
-def library(name: str) -> Any:
+def close_client(client: Any) -> None:
+    """Close it and its connections; botocore forgets them only, and leaves them to the garbage collector."""
+    http = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    pools: Any = getattr(getattr(http, "_manager", None), "pools", {})
+    for key in list(pools.keys()):
+        pool = pools.get(key)
+        if pool is not None:
+            pool.close()
+    client.close()
+
+
+def refuse_parts(client: Any) -> None:
+    """Let an answer of which the end is missing be an error; botocore takes it for one that says nothing."""
+    events = getattr(getattr(client, "meta", None), "events", None)
+    if events is not None:
+        events.register("before-parse.sqs", check_whole, unique_id="queue_consumer_sqs")
+
+
+def check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
+    expected, actual = response_dict["headers"].get("content-length"), len(response_dict["body"])
+    if expected is not None and int(expected) != actual:
+        broken: Any = library("botocore.exceptions")
+        raise broken.IncompleteReadError(actual_bytes=actual, expected_bytes=expected)
+
+
+def library(name: str, extras: str = "sqs") -> Any:
+    """A module of what is installed by these extras of ours."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise NotInstalled(
-            f"queue_consumer_sqs needs {name.partition('.')[0]}: pip install 'queue-consumer[sqs]'"
+            f"queue_consumer_sqs needs {name.partition('.')[0]}: pip install 'queue-consumer[{extras}]'"
         ) from error
 
 
@@ -195,7 +241,9 @@ def telling(kind: Any) -> Any:
 
         def request(self, *args: Any, **kwargs: Any) -> Any:
             poll: Poll | None = getattr(_running, "poll", None)
-            if poll is not None:
+            if poll is None:
+                no_poll(self)
+            else:
                 poll.begins(self)
             return plain.request(self, *args, **kwargs)
 

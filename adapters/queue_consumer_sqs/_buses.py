@@ -146,6 +146,9 @@ class PriorityBuses:
         for queue, bus in placed:
             queue.bus, queue.priority = bus.name, bus.priority
         self.queues: dict[str, OnBus] = dict(zip(names, (queue for queue, _ in placed), strict=True))
+        if any(inspect.iscoroutinefunction(getattr(queue, "close", None)) for queue, _ in placed):
+            # Then the consumer is to close each queue by itself, on its loop, as it does where there is no other close.
+            self.__dict__["close"] = None
         self.lanes = tuple(
             Lane(Polled(queue, 1 if look_ahead == "message" else None), bus.priority, name)
             for name, (queue, bus) in zip(names, placed, strict=True)
@@ -160,7 +163,10 @@ class PriorityBuses:
         }
 
     def close(self) -> None:
-        """Close all queues, those that were given opened too."""
+        """Close all queues, those that were given opened too; a consumer does it at its end.
+
+        It is None where there are queues of coroutines, which are closed on the loop that they are used on.
+        """
         for queue in self.queues.values():
             close = getattr(queue, "close", None)
             if close is not None:

@@ -44,7 +44,7 @@ class Health:
                 self._since = time.monotonic()
             self._row = 1 if news else self._row + 1
             self._kind = kind
-            self.words = f"{kind.__name__}: {error}"
+            self.words = f"{type(error).__name__}: {error}"
             pause = min(longest, first * 2.0 ** min(self._row - 1, 20))
         if news:
             log.warning("queue %s: %s; it is tried again until it works", self._name, error)

@@ -86,7 +86,7 @@ class Polling:
             messages = yield from self._poll(min(want, CALL), self._wait_time)
             brought = len(messages)
             while brought == CALL and len(messages) < want:
-                more = yield from self._poll(min(want - len(messages), CALL), 0)
+                more = yield from self._poll(min(want - len(messages), CALL), 0, once=True)
                 brought = len(more)
                 messages += more
         except Cut:
@@ -95,35 +95,10 @@ class Polling:
             self._next_poll = time.monotonic() + self._poll_interval
         return messages
 
-    def receive(self, limit: int, wait_time: float | None) -> Steps[list[SQSMessage]]:
-        """One receive, hidden for the whole lease, come what may."""
-        wait = self._wait_time if wait_time is None else math.ceil(wait_time)
-        answer = yield Ask(self._arguments(limit, wait, self._lease), wait)
-        return self._messages(answer, self._lease)
-
-    def _poll(self, most: int, wait: int) -> Steps[list[SQSMessage]]:
-        """One answer, however often it must be asked for."""
-        attempt_id = uuid.uuid4().hex if self._fifo else None
-        while True:
-            idle = self._idle and wait > 0
-            lease = self._idle_lease if idle else self._lease
-            seconds = wait if idle else min(wait, BUSY_WAIT)
-            arguments = self._arguments(most, seconds, lease)
-            if attempt_id is not None:
-                arguments["ReceiveRequestAttemptId"] = attempt_id
-            try:
-                answer = yield Ask(arguments, 0 if idle else seconds + PATIENCE)
-            except SQSError as error:
-                if not isinstance(error, Unreachable) and attempt_id is not None:
-                    attempt_id = uuid.uuid4().hex  # it is for an answer that did not arrive
-                yield Wait(self.health.failed(error))
-                continue
-            self.health.answered()
-            messages = self._messages(answer, lease)
-            self._idle = not messages
-            return messages
-
-    def _arguments(self, most: int, wait: int, lease: float) -> dict[str, Any]:
+    def arguments(self, most: int, wait: int | None = None, lease: float | None = None) -> dict[str, Any]:
+        """What a receive asks for; by default it waits as polls do, and hides for the whole lease."""
+        wait = self._wait_time if wait is None else wait
+        lease = self._lease if lease is None else lease
         arguments: dict[str, Any] = {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": most,
@@ -135,8 +110,35 @@ class Polling:
             arguments["VisibilityTimeout"] = math.ceil(lease)
         return arguments
 
-    def _messages(self, answer: Mapping[str, Any], lease: float) -> list[SQSMessage]:
+    def messages(self, answer: Mapping[str, Any], lease: float | None = None) -> list[SQSMessage]:
+        """What a receive brought that hid for so long."""
+        lease = self._lease if lease is None else lease
         return [self._message(given, lease) for given in answer.get("Messages") or ()]
+
+    def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
+        """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
+        attempt_id = uuid.uuid4().hex if self._fifo else None
+        while True:
+            idle = self._idle and wait > 0
+            lease = self._idle_lease if idle else self._lease
+            seconds = wait if idle else min(wait, BUSY_WAIT)
+            arguments = self.arguments(most, seconds, lease)
+            if attempt_id is not None:
+                arguments["ReceiveRequestAttemptId"] = attempt_id
+            try:
+                answer = yield Ask(arguments, 0 if idle else seconds + PATIENCE)
+            except SQSError as error:
+                if not isinstance(error, Unreachable) and attempt_id is not None:
+                    attempt_id = uuid.uuid4().hex  # it is for an answer that did not arrive
+                pause = self.health.failed(error)
+                if once:
+                    return []  # those that came already are not to wait for the rest
+                yield Wait(pause)
+                continue
+            self.health.answered()
+            messages = self.messages(answer, lease)
+            self._idle = not messages
+            return messages
 
 
 class Pace:
@@ -149,12 +151,19 @@ class Pace:
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._count = 0
-        self.bulk = 1  # the most that are gone in a moment
+        self._bulk = 1
+
+    @property
+    def bulk(self) -> int:
+        """The most that are gone in a moment."""
+        if self._bulk > 1 and time.monotonic() - self._began > 2 * self.WINDOW:  # nothing was done for so long
+            return 1
+        return self._bulk
 
     def done(self, count: int) -> None:
         with self._lock:
             self._count += count
             took = time.monotonic() - self._began
             if took >= self.WINDOW:
-                self.bulk = CALL if self._count / took * self.MOMENT >= CALL else 1
+                self._bulk = CALL if self._count / took * self.MOMENT >= CALL else 1
                 self._began, self._count = time.monotonic(), 0

@@ -1,4 +1,4 @@
-"""What a queue does, apart from how it waits: a generator of calls and waits, carried out by a thread or by a coroutine.
+"""What a queue does, apart from how it waits: generators of calls and waits, carried out by threads or coroutines.
 
 A generator yields what is to be done next, is sent the answer, and has thrown into it what went wrong; what it returns
 is the result. So a queue that blocks and one that awaits decide everything alike, and differ in the doing only.
@@ -36,8 +36,6 @@ Result = TypeVar("Result")
 Step: TypeAlias = Wait | Ask | Call
 Answer: TypeAlias = Mapping[str, Any]
 Steps: TypeAlias = Generator[Step, Answer, Result]
-
-NOTHING: Answer = {}  # the answer to a `Wait`
 
 
 def take(steps: Steps[Result], do: Callable[[Step], Answer]) -> Result:

@@ -10,284 +10,24 @@ AWS does, and the worse of the two: the messages of such an answer are given to 
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import random
 import re
 import ssl
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Self
 from urllib.parse import urlsplit
 
+from support.sqs_calls import PATIENCE, Call, Log
+from support.sqs_faults import FINE, Fault, Gate, Script
+from support.sqs_http import LENGTH, Json, Reader, body_size, read, response, status_of
+
 LOOPBACK = "127.0.0.1"
-PATIENCE = 20.0  # seconds after which what is waited for does not come any more
-BLANK_LINE = b"\r\n\r\n"
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 TARGET = re.compile(rb"\r\nx-amz-target:[ \t]*AmazonSQS\.(\w+)", re.IGNORECASE)
-
-Json = dict[str, Any]
-
-# ---------------------------------------------------------------------- what can go wrong
-
-
-class Gate:
-    """Where calls are held up until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self._lock = threading.Lock()
-        self._is_open = False
-        self._held: list[Callable[[], object]] = []
-
-    def open(self) -> None:
-        """Let all pass, from now on."""
-        with self._lock:
-            self._is_open, held, self._held = True, self._held, []
-        for go_on in held:
-            go_on()
-
-    def hold(self, go_on: Callable[[], object]) -> bool:
-        """False if it is open; else `go_on` is called when it is, on whatever thread."""
-        with self._lock:
-            if not self._is_open:
-                self._held.append(go_on)
-            held = not self._is_open
-        self.reached.set()
-        return held
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What happens to one call on its way.
-
-    Args:
-        name: for the log.
-        before, after: seconds until the call goes to the server, and until the answer goes to the client.
-        gate: where the call is held up before it goes to the server.
-        gate_after: where the answer is held up before it goes to the client.
-        cut: hang up: "before" the server has heard of the call, "after" it has answered, or "within" the answer.
-        status, code, words: an error, instead of the server's answer.
-        served: the server does all the same what it was asked to do.
-        fails: of an entry of a batch call, whether it fails; it then does not go to the server.
-        sender_fault: what is said of such an entry.
-    """
-
-    name: str = ""
-    before: float = 0.0
-    after: float = 0.0
-    gate: Gate | None = None
-    gate_after: Gate | None = None
-    cut: Literal["", "before", "after", "within"] = ""
-    status: int = 0
-    code: str = ""
-    words: str = ""
-    served: bool = False
-    fails: Callable[[Json], object] | None = None
-    sender_fault: bool = False
-
-    @property
-    def error(self) -> bytes:
-        """The answer that says so; in HTML if it comes from some machine on the way, which knows no codes."""
-        if not self.code:
-            return response(self.status, b"<html><body>Sorry.</body></html>", kind=b"text/html")
-        body = {"__type": f"com.amazonaws.sqs#{self.code}", "message": self.words or self.name}
-        return response(self.status, json.dumps(body).encode(), self.code)
-
-
-FINE = Fault()
-CUT = Fault(name="cut", cut="before")
-LOST = Fault(name="answer lost", cut="after")
-TRUNCATED = Fault(name="answer truncated", cut="within")
-INTERNAL = Fault(name="internal failure", status=500, code="InternalFailure")
-UNAVAILABLE = Fault(name="unavailable", status=503, code="ServiceUnavailable")
-BAD_GATEWAY = Fault(name="bad gateway", status=502)
-THROTTLED = Fault(name="rate exceeded", status=400, code="ThrottlingException")
-EXPIRED = Fault(name="the security token included in the request is expired", status=403, code="ExpiredToken")
-DENIED = Fault(name="not authorized to perform this", status=403, code="AccessDenied")
-GONE = Fault(
-    name="the specified queue does not exist",
-    status=400,
-    code="AWS.SimpleQueueService.NonExistentQueue",
-)
-DONE_BUT_500 = replace(INTERNAL, name="done, and answered with a failure", served=True)
-
-
-def failing(fails: Callable[[Json], object], code: str = "InternalError", *, sender_fault: bool = False) -> Fault:
-    """Some entries of a batch call fail; the others are done."""
-    return Fault(name=f"{code} for some", code=code, fails=fails, sender_fault=sender_fault)
-
-
-@dataclass(frozen=True)
-class Chaos:
-    """A script by which calls fail at random, the same calls for the same seed, however they come to interleave.
-
-    Args:
-        seed: of the dice.
-        share: of each fault, the share of calls that meet it.
-        operations: those that do; none: all of them.
-    """
-
-    seed: int
-    share: Mapping[Fault, float]
-    operations: Collection[str] = ()
-
-    def __call__(self, operation: str, number: int) -> Fault | None:
-        """What the call of this operation with this number meets, 1 first."""
-        if self.operations and operation not in self.operations:
-            return None
-        dice = random.Random(f"{self.seed}/{operation}/{number}").random()
-        for fault, share in self.share.items():
-            dice -= share
-            if dice < 0:
-                return fault
-        return None
-
-
-Script = Callable[[str, int], Fault | None]
-
-# ---------------------------------------------------------------------- what is written down
-
-
-@dataclass(eq=False)
-class Call:
-    """One call, as it was seen on its way. Moments are of the monotonic clock, 0 where there was none.
-
-    Attributes:
-        number: of all calls, in the order in which they came, from 1 on.
-        operation: "ReceiveMessage", …; "" if it is none of SQS.
-        connection: the number of the client's connection.
-        fault: what befell it.
-        began: it was here.
-        sent: it went on to the server.
-        answered: the server had answered it.
-        ended: the client has its answer, or never will.
-        status: what the client was told, 0 if nothing.
-        hung_up: when the client hung up, if that was before it had its answer.
-        delivered: the whole answer went to a client that was there.
-    """
-
-    number: int
-    operation: str
-    connection: int
-    began: float
-    request: bytes = field(repr=False)
-    fault: Fault = FINE
-    sent: float = 0.0
-    answered: float = 0.0
-    ended: float = 0.0
-    status: int = 0
-    hung_up: float = 0.0
-    delivered: bool = False
-    reply: bytes = field(default=b"", repr=False)
-
-    @functools.cached_property
-    def arguments(self) -> Json:
-        """What was asked."""
-        return read(self.request)
-
-    @property
-    def answer(self) -> Json:
-        """What the server answered, or was said to have answered; nothing so far is {}."""
-        return read(self.reply)
-
-    @property
-    def queue(self) -> str:
-        """The name of the queue."""
-        return str(self.arguments.get("QueueUrl", "")).rpartition("/")[2] or str(self.arguments.get("QueueName", ""))
-
-    @property
-    def messages(self) -> list[Json]:
-        """Those that the server gave."""
-        return list(self.answer.get("Messages") or ())
-
-    @property
-    def bodies(self) -> list[str]:
-        return [str(message["Body"]) for message in self.messages]
-
-    @property
-    def ids(self) -> list[str]:
-        """The ids of the messages that were given, or were taken."""
-        told = self.messages or self.answer.get("Successful") or [self.answer]
-        return [str(entry["MessageId"]) for entry in told if "MessageId" in entry]
-
-    @property
-    def entries(self) -> list[Json]:
-        """Of a batch call."""
-        return list(self.arguments.get("Entries") or ())
-
-    @property
-    def handles(self) -> list[str]:
-        """The receipt handles that it was about."""
-        return [str(entry["ReceiptHandle"]) for entry in self.entries or [self.arguments] if "ReceiptHandle" in entry]
-
-    @property
-    def done(self) -> list[str]:
-        """The receipt handles for which the server did it."""
-        if not self.entries:
-            return self.handles if "200" in first_line(self.reply) else []
-        done = {entry.get("Id") for entry in self.answer.get("Successful") or ()}
-        return [str(entry["ReceiptHandle"]) for entry in self.entries if entry.get("Id") in done]
-
-
-class Log:
-    """All calls so far, of all threads."""
-
-    def __init__(self) -> None:
-        self._calls: list[Call] = []
-        self._told = threading.Condition()
-        self._counts: Counter[str] = Counter()
-
-    def add(self, operation: str, connection: int, request: bytes) -> tuple[Call, int]:
-        """Write down a call that came; and how many of its operation there have been, with it."""
-        with self._told:
-            call = Call(len(self._calls) + 1, operation, connection, time.monotonic(), request)
-            self._calls.append(call)
-            self._counts[operation] += 1
-            self._told.notify_all()
-            return call, self._counts[operation]
-
-    def tell(self) -> None:
-        """Something of a call has changed."""
-        with self._told:
-            self._told.notify_all()
-
-    def calls(self, *operations: str, where: Callable[[Call], object] | None = None) -> list[Call]:
-        """Those of these operations, or of all; and of them those for which `where` is true."""
-        with self._told:
-            found = list(self._calls)
-        return [
-            call
-            for call in found
-            if (not operations or call.operation in operations) and (where is None or where(call))
-        ]
-
-    def wait_for(self, operation: str, count: int = 1, *, where: Callable[[Call], object] | None = None) -> list[Call]:
-        """Wait until there are so many such calls; all such calls.
-
-        Raises:
-            AssertionError: they did not come.
-        """
-        found: list[Call] = []
-
-        def enough() -> bool:
-            found[:] = self.calls(operation, where=where)
-            return len(found) >= count
-
-        with self._told:
-            if not self._told.wait_for(enough, PATIENCE):
-                there = ", ".join(f"{number} {name}" for name, number in self._counts.items())
-                raise AssertionError(
-                    f"waited for {count} {operation}, and there were {len(found)} of {there or 'none'}"
-                )
-        return found
-
-
-# ---------------------------------------------------------------------- the proxy
 
 
 class Proxy:
@@ -372,14 +112,22 @@ class Proxy:
     def wait_for(self, operation: str, count: int = 1, *, where: Callable[[Call], object] | None = None) -> list[Call]:
         return self.log.wait_for(operation, count, where=where)
 
-    def ids_of(self, call: Call) -> list[str]:
-        """The ids of the messages that a delete or a change of visibility was about."""
-        known = {
+    @property
+    def connected(self) -> int:
+        """How many connections clients have to it."""
+        return sum(inbound.is_connected for inbound in list(self._connections))
+
+    def wait_until(self, true: Callable[[], object]) -> None:
+        """Wait until this is so; asked whenever something has happened here."""
+        self.log.wait_until(true)
+
+    def handles(self) -> dict[str, str]:
+        """Of each receipt handle that the server gave, the id of its message."""
+        return {
             str(message["ReceiptHandle"]): str(message["MessageId"])
             for receive in self.calls("ReceiveMessage", where=lambda receive: receive.reply)
             for message in receive.messages
         }
-        return [known.get(handle, "") for handle in call.handles]
 
     def stop(self) -> None:
         """Hang up, and end."""
@@ -391,16 +139,18 @@ class Proxy:
 
     def _run(self) -> None:
         self.loop.run_forever()
+        self.loop.run_until_complete(self._close())
+        self.loop.close()
+
+    async def _close(self) -> None:
         self._listening.close()
         self._hang_up()
-        tasks = asyncio.all_tasks(self.loop)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        # Connections tell that they are closed in the loop's next round.
-        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self.loop.run_until_complete(self._listening.wait_closed())
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)  # connections tell that they are closed in a later round of the loop
 
     def _accept(self) -> Inbound:
         self._numbers += 1
@@ -454,13 +204,21 @@ class Inbound(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._client = None
-        self._proxy.forget(self)
         call = self._call
         if call is not None and not call.hung_up:
             call.hung_up = time.monotonic()
-            self._proxy.log.tell()
+        self._proxy.log.tell()
         if self._outbound is not None and (call is None or self._proxy.tells):
             self._outbound.close()
+        self._forget_if_over()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None
+
+    def _forget_if_over(self) -> None:
+        if self._client is None and self._outbound is None and self._call is None:
+            self._proxy.forget(self)
 
     # The way of a call
 
@@ -469,7 +227,7 @@ class Inbound(asyncio.Protocol):
             return
         self._head, body = message
         target = TARGET.search(self._head)
-        call, number = self._proxy.log.add(target[1].decode() if target else "", self._number, body)
+        call, number = self._proxy.log.add(target[1].decode() if target else "", self._number, self._head, body)
         self._call = call
         call.fault = self._proxy.fault_for(call, number)
         self._after(call.fault.before, call.fault.gate, self._send)
@@ -482,20 +240,21 @@ class Inbound(asyncio.Protocol):
         if fault.cut == "before" or (self._client is None and self._proxy.tells):
             self._end(0)
         elif fault.status and not fault.served:
-            self._reply(fault.error)
-        elif fault.fails is not None and not (rest := self._without_failing(call)):
-            self._reply(response(200, self._with_failed(call, {})))
-        elif fault.fails is not None:
+            self._answer(fault.error)
+        elif fault.fails is None:
+            self._forward(self._head + call.request)
+        elif rest := self._without_failing(call):
             head = LENGTH.sub(b"\r\ncontent-length: %d" % len(rest), self._head)
             self._forward(head + rest)
         else:
-            self._forward(self._head + call.request)
+            self._answer(response(200, self._with_failed(call, {})))
 
     def _forward(self, request: bytes) -> None:
         if self._outbound is not None:
             self._outbound.write(request)
             if self._call is not None:
                 self._call.sent = time.monotonic()
+                self._proxy.log.tell()
         else:
             self._connecting = self._proxy.loop.create_task(self._connect(request))
 
@@ -514,12 +273,17 @@ class Inbound(asyncio.Protocol):
         if call is None:
             return
         call.answered, call.reply = time.monotonic(), reply
+        self._proxy.log.tell()
         fault = call.fault
         if fault.fails is not None and status_of(reply) == 200:
             reply = response(200, self._with_failed(call, read(reply)))
         elif fault.status:
             reply = fault.error
-        self._after(fault.after, fault.gate_after, lambda: self._reply(reply))
+        self._answer(reply)
+
+    def _answer(self, reply: bytes) -> None:
+        if self._call is not None:
+            self._after(self._call.fault.after, self._call.fault.gate_after, lambda: self._reply(reply))
 
     def _reply(self, reply: bytes) -> None:
         call = self._call
@@ -535,11 +299,10 @@ class Inbound(asyncio.Protocol):
         else:
             if call.fault.fails is not None:
                 call.reply = reply
-            self._client.write(reply)
             call.delivered = True
-            self._end(status_of(reply))
+            self._end(status_of(reply), reply)
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, reply: bytes = b"") -> None:
         """The call is over; without a status, so is the connection."""
         call, self._call = self._call, None
         if call is None:
@@ -547,12 +310,15 @@ class Inbound(asyncio.Protocol):
         call.status, call.ended = status, time.monotonic()
         self._proxy.log.tell()
         if status:
+            if self._client is not None:
+                self._client.write(reply)  # when the client has its answer, it is in the log
             self._next()
             return
         if self._client is not None and not self._client.is_closing():
             self._client.abort()
         if self._outbound is not None:
             self._outbound.close()
+        self._forget_if_over()
 
     def _server_gone(self) -> None:
         """The server has hung up, or we have."""
@@ -560,6 +326,7 @@ class Inbound(asyncio.Protocol):
         call = self._call
         if call is not None and call.sent and not call.answered:
             self._end(0)
+        self._forget_if_over()
 
     def abort(self) -> None:
         if self._client is not None:
@@ -629,88 +396,3 @@ class Outbound(asyncio.Protocol):
     def close(self) -> None:
         if self._server is not None:
             self._server.abort()
-
-
-# ---------------------------------------------------------------------- HTTP
-
-
-class Reader:
-    """Cuts a stream of bytes into HTTP messages."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._body = -1  # where it begins, of the message that is under way
-        self._size = 0  # of the body, -1 if it comes in chunks
-
-    def feed(self, data: bytes) -> None:
-        self._bytes += data
-
-    def take(self) -> tuple[bytes, bytes] | None:
-        """The next message, head and body; None if it is not all here. A body in chunks is made whole."""
-        if self._body < 0:
-            end = self._bytes.find(BLANK_LINE)
-            if end < 0:
-                return None
-            self._body = end + len(BLANK_LINE)
-            head = bytes(self._bytes[: self._body])
-            length = LENGTH.search(head)
-            self._size = -1 if CHUNKED.search(head) else int(length[1]) if length else 0
-        if self._size < 0:
-            return self._chunked()
-        end = self._body + self._size
-        if len(self._bytes) < end:
-            return None
-        message = bytes(self._bytes[: self._body]), bytes(self._bytes[self._body : end])
-        self._drop(end)
-        return message
-
-    def _chunked(self) -> tuple[bytes, bytes] | None:
-        body, at = b"", self._body
-        while True:
-            line = self._bytes.find(b"\r\n", at)
-            if line < 0:
-                return None
-            size = int(bytes(self._bytes[at:line]).split(b";")[0], 16)
-            at = line + 2 + size + 2
-            if len(self._bytes) < at:
-                return None
-            if not size:
-                break
-            body += self._bytes[line + 2 : line + 2 + size]
-        head = CHUNKED.sub(b"\r\ncontent-length: %d" % len(body), bytes(self._bytes[: self._body]))
-        self._drop(at)
-        return head, body
-
-    def _drop(self, end: int) -> None:
-        del self._bytes[:end]
-        self._body = -1
-
-
-def response(status: int, body: bytes, code: str = "", *, kind: bytes = b"application/x-amz-json-1.0") -> bytes:
-    """An answer of our own, in the service's form."""
-    fault = b"Sender" if status < 500 else b"Receiver"
-    head = [b"HTTP/1.1 %d Told" % status, b"content-type: " + kind, b"content-length: %d" % len(body)]
-    if code:
-        head.append(b"x-amzn-query-error: %s;%s" % (code.encode(), fault))
-    return b"\r\n".join(head) + BLANK_LINE + body
-
-
-def first_line(message: bytes) -> str:
-    return message.partition(b"\r\n")[0].decode("latin-1")
-
-
-def status_of(reply: bytes) -> int:
-    return int(reply[9:12])
-
-
-def body_size(message: bytes) -> int:
-    return len(message.partition(BLANK_LINE)[2])
-
-
-def read(message: bytes) -> Json:
-    """The JSON of a body, with or without its head; {} if it is none."""
-    try:
-        found = json.loads(message.partition(BLANK_LINE)[2] if message.startswith(b"HTTP/") else message)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

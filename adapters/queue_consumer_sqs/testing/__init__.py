@@ -15,7 +15,7 @@ messages are on their way.
 
 What SQS may do but need not, this does not do: lose the order of a standard queue without a cause, deliver twice,
 give fewer messages than there are, count approximately. What it does not know at all: permissions, encryption (its
-attributes are kept), `ReceiveRequestAttemptId`, and that the name of a deleted queue is taken for another minute.
+attributes are kept), and that the name of a deleted queue is taken for another minute.
 """
 
 from ._client import MemoryClient, Meta

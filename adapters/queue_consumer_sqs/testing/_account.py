@@ -118,7 +118,13 @@ class Account:
     # Receiving
 
     def receive(
-        self, queue: Queue, most: int, visibility: float, wait: float, interrupted: Callable[[], bool]
+        self,
+        queue: Queue,
+        most: int,
+        visibility: float,
+        wait: float,
+        attempt: str | None,
+        interrupted: Callable[[], bool],
     ) -> list[Message]:
         """Up to so many messages; while there are none, wait for the first.
 
@@ -130,7 +136,7 @@ class Account:
         self.waiting += 1
         try:
             while True:
-                messages = queue.take(most, visibility, now)
+                messages = queue.take(most, visibility, now, attempt)
                 left = min(until - time.monotonic(), ends - now)
                 if messages or left <= 0 or queue.deleted or interrupted():
                     return messages

@@ -14,7 +14,7 @@ from ._message import Draft
 from ._refusals import PREFIXED, Refused, invalid, missing, value_of, whole_of
 from ._settings import Settings
 
-__all__ = ["OF_A_MESSAGE", "check_sizes", "draft_of", "names_of", "text_of", "texts_of"]
+__all__ = ["OF_A_MESSAGE", "check_attempt", "check_sizes", "draft_of", "names_of", "text_of", "texts_of"]
 
 OF_A_MESSAGE = (
     "DelaySeconds",
@@ -105,14 +105,26 @@ def check_ids(settings: Settings, deduplication_id: str | None, group: str | Non
     if not settings.fifo and deduplication_id is not None:
         raise value_of("MessageDeduplicationId", deduplication_id, WRONG_QUEUE_TYPE)
     for parameter, value in (("MessageGroupId", group), ("MessageDeduplicationId", deduplication_id)):
-        if value is not None and not ID.fullmatch(text_of(parameter, value)):
-            reason = f"{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length."
-            raise value_of(parameter, value, reason)
+        check_id(parameter, value)
     if settings.fifo and deduplication_id is None and not settings.is_on("ContentBasedDeduplication"):
         raise invalid(
             "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
             "explicitly"
         )
+
+
+def check_attempt(settings: Settings, attempt: str | None) -> str | None:
+    """An attempt to receive from a FIFO queue may have an id."""
+    if attempt is not None and not settings.fifo:
+        raise value_of("ReceiveRequestAttemptId", attempt, WRONG_QUEUE_TYPE)
+    check_id("ReceiveRequestAttemptId", attempt)
+    return attempt
+
+
+def check_id(parameter: str, value: str | None) -> None:
+    if value is not None and not ID.fullmatch(text_of(parameter, value)):
+        reason = f"{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length."
+        raise value_of(parameter, value, reason)
 
 
 def attribute_of(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

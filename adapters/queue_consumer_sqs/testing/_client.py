@@ -13,7 +13,7 @@ from .._aws import service_error
 from . import _batches
 from ._account import Account
 from ._batches import Entry
-from ._checks import OF_A_MESSAGE, check_sizes, draft_of, names_of, text_of, texts_of
+from ._checks import OF_A_MESSAGE, check_attempt, check_sizes, draft_of, names_of, text_of, texts_of
 from ._message import SYSTEM_ATTRIBUTES, Place, sent_as, shown
 from ._queue import Queue
 from ._refusals import Refused, invalid, whole_of
@@ -211,8 +211,9 @@ class MemoryClient:
         ]
         check_known(system, {*READABLE, *SYSTEM_ATTRIBUTES})
         custom = names_of("MessageAttributeNames", MessageAttributeNames)
+        attempt = check_attempt(queue.settings, ReceiveRequestAttemptId)
         interrupts = self._interrupts
-        messages = self.account.receive(queue, most, visibility, wait, lambda: interrupts != self._interrupts)
+        messages = self.account.receive(queue, most, visibility, wait, attempt, lambda: interrupts != self._interrupts)
         if not messages:
             return {}
         sender, milliseconds = self.account.account_id, self.account.milliseconds

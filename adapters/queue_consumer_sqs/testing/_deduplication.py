@@ -1,28 +1,30 @@
-"""What was sent within the last five minutes, so that it is not taken twice."""
+"""What was done within the last five minutes, so that it is not done twice."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-
-from ._message import Sent
+from typing import Generic, TypeVar
 
 __all__ = ["Recent"]
 
 INTERVAL = 300.0  # seconds
 
+T = TypeVar("T")
 
-class Recent:
-    """Deduplication ids, and what was sent with them. It does not matter what became of it since."""
+
+class Recent(Generic[T]):
+    """The ids of sends or receives, and what came of them. It does not matter what became of that since."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[Hashable, tuple[float, Sent]] = OrderedDict()  # the oldest first
+        self._noted: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()  # the oldest first
 
-    def find(self, id: Hashable, now: float) -> Sent | None:
-        """What was sent with this id, if that was not too long ago."""
-        while self._sent and now - next(iter(self._sent.values()))[0] >= INTERVAL:
-            self._sent.popitem(last=False)
-        return self._sent[id][1] if id in self._sent else None
+    def find(self, id: Hashable, now: float) -> T | None:
+        """What was noted with this id, if that was not too long ago."""
+        while self._noted and now - next(iter(self._noted.values()))[0] >= INTERVAL:
+            self._noted.popitem(last=False)
+        return self._noted[id][1] if id in self._noted else None
 
-    def note(self, id: Hashable, sent: Sent, now: float) -> None:
-        self._sent[id] = now, sent
+    def note(self, id: Hashable, what: T, now: float) -> None:
+        self._noted[id] = now, what
+        self._noted.move_to_end(id)

@@ -66,7 +66,8 @@ class Queue:
         self._line: Line = Groups() if fifo else Plain()
         self._hidden: list[Hidden] = []
         self._count = Counter[Place]()
-        self._recent = Recent()
+        self._recent = Recent[Sent]()
+        self._attempts = Recent[list[tuple[Message, int]]]()  # to receive; each message with its hiding
         self._serial = 0
         self._purged = -math.inf
         self._oldest = math.inf  # nothing was sent before that
@@ -115,8 +116,14 @@ class Queue:
 
     # What consumers do
 
-    def take(self, most: int, visibility: float, now: float) -> list[Message]:
-        """Receive up to so many messages. Those that were received too often become dead letters instead."""
+    def take(self, most: int, visibility: float, now: float, attempt: str | None = None) -> list[Message]:
+        """Receive up to so many messages. Those that were received too often become dead letters instead.
+
+        An attempt that is repeated receives the same once more, if nothing became of it in between.
+        """
+        same = self._attempts.find(attempt, now) if attempt else None
+        if same and all(message.hidden == number and is_in_flight(message) for message, number in same):
+            return self._given([message for message, _ in same], visibility, now, attempt)
         if self._count[Place.IN_FLIGHT] >= IN_FLIGHT:
             if self.settings.fifo:
                 return []
@@ -137,8 +144,7 @@ class Queue:
             message.received = now
             if message.first_received is None:
                 message.first_received = now
-            self._hide(message, Place.IN_FLIGHT, now + visibility)
-        return received
+        return self._given(received, visibility, now, attempt)
 
     def handle(self, message: Message) -> str:
         """The receipt handle of the latest receive."""
@@ -233,6 +239,14 @@ class Queue:
             heapq.heapify(self._hidden)
         self.changed.notify_all()  # they sleep no longer than until it is due
 
+    def _given(self, messages: list[Message], visibility: float, now: float, attempt: str | None) -> list[Message]:
+        """Hide what is given."""
+        for message in messages:
+            self._hide(message, Place.IN_FLIGHT, now + visibility)
+        if attempt and messages:
+            self._attempts.note(attempt, [(message, message.hidden) for message in messages], now)
+        return messages
+
     def _put(self, message: Message, place: Place) -> None:
         self._count[message.place] -= 1
         self._count[place] += 1
@@ -277,6 +291,10 @@ class Queue:
         receipt = Receipt.of(handle, self._key)
         message = self._messages.get(receipt.message)
         return message, message is not None and message.receipt == receipt.number
+
+
+def is_in_flight(message: Message) -> bool:
+    return message.place is Place.IN_FLIGHT
 
 
 def is_hidden(entry: Hidden) -> bool:

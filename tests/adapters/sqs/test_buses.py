@@ -5,6 +5,7 @@ Order is tested on scripted queues, whose answers come when the test says; what 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -391,6 +392,7 @@ class Awaited:
     def __init__(self, items: list[Any]) -> None:
         self.name, self.bus, self.priority, self.items = "awaited", "", 0.0, items
         self.cleaned: list[Any] = []
+        self.closed: list[object] = []
 
     async def get(self, limit: int | None = None) -> list[Any]:
         return [self.items.pop(0) for _ in range(min(limit or 2, len(self.items)))]
@@ -398,15 +400,19 @@ class Awaited:
     async def cleanup(self, items: list[Any]) -> None:
         self.cleaned += items
 
+    async def close(self) -> None:
+        self.closed.append(asyncio.get_running_loop())
+
 
 @pytest.mark.parametrize("look_ahead", ["message", "bulk"])
 def test_queues_of_coroutines_can_be_on_a_bus(look_ahead: Any) -> None:
-    """Beside others, too."""
+    """Beside others, too; all are closed, on the loop that they are used on."""
     awaited, plain = Awaited(["a", "b", "c"]), Scripted("plain", ["d"])
     taken: list[str] = []
     buses = PriorityBuses([Bus("x", 1, [awaited, plain])], look_ahead=look_ahead)
     report = Consumer(buses, each(taken.append), stop_when=MaxItems(4)).run()
     assert (sorted(taken), sorted(awaited.cleaned), report.balanced) == (["a", "b", "c", "d"], ["a", "b", "c"], True)
+    assert (len(awaited.closed), plain.closed) == (1, 1)
 
 
 # ---------------------------------------------------------------------------- what is refused
@@ -647,3 +653,11 @@ def test_a_receive_asks_for_the_look_ahead(look_ahead: Any, most: int, client: A
 
     handled(PriorityBuses([Bus("x", 1, [url])], look_ahead=look_ahead, client=Noting()), 40)
     assert asked == {most}
+
+
+def test_a_look_ahead_of_a_message_holds_at_any_pace(client: Any, make_queue: MakeQueue) -> None:
+    """A queue that is opened for it gives one message, also if it is asked for as many as it likes."""
+    url = make_queue()
+    client.send_message_batch(QueueUrl=url, Entries=[{"Id": str(number), "MessageBody": "a"} for number in range(5)])
+    buses = PriorityBuses([Bus("x", 1, [url])], look_ahead="message", client=client)
+    assert len(buses.queues[name_of(url)].get()) == 1

@@ -17,7 +17,20 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Aging, BulkReceived, Constant, Drop, Idle, MaxItems, Report, Retry, State, Stats, UsageError
+from queue_consumer import (
+    Aging,
+    BulkReceived,
+    Constant,
+    ConsumerStarted,
+    Drop,
+    Idle,
+    MaxItems,
+    Report,
+    Retry,
+    State,
+    Stats,
+    UsageError,
+)
 from queue_consumer.testing import RecordingObserver
 from queue_consumer_sqs import EventBus, MultiSQSListener, QueueConfig, QueueNotFound, SQSListenerConfig, SQSMessage
 from support.lifecycle import PATIENCE, until
@@ -261,6 +274,15 @@ def test_one_message_of_each_queue_is_fetched_ahead(client: Any, make_queue: Mak
     assert left_in(client, url) == (0, 0)
 
 
+def test_each_queue_has_one_getter(client: Any, make_queue: MakeQueue) -> None:
+    """One poll of each at a time, and one handler for all."""
+    events = RecordingObserver()
+    configurations = [SQSListenerConfig(name_of(make_queue())) for _ in range(3)]
+    Listener(configurations, client=client, observers=[events], stop_when=Idle(0.1), wait_time=1).listen()
+    [started] = events.of(ConsumerStarted)
+    assert (started.getters, started.handlers) == (3, 1)
+
+
 # ---------------------------------------------------------------------------- its end
 
 
@@ -428,10 +450,10 @@ class Counting:
 # ---------------------------------------------------------------------------- what was wrong, and is not
 
 
-def test_a_thousand_messages_do_not_wait_for_a_clock(client: Any, make_queue: MakeQueue) -> None:
-    """Between two messages nothing sleeps: as many polls as messages, and deletes in batches.
+def test_messages_do_not_wait_for_a_clock_or_for_a_call_each(client: Any, make_queue: MakeQueue) -> None:
+    """With a look-ahead of a bulk ten come by a poll, and go by few deletes; a hundred are done without a sleep.
 
-    The old loop slept a tenth of a second after each, and deleted them one by one.
+    The old loop slept a tenth of a second after each message, and deleted it by a call of its own.
     """
     url = make_queue()
     for start in range(0, 100, 10):

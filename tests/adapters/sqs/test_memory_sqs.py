@@ -1165,6 +1165,48 @@ def test_deduplication_by_group(room: Room) -> None:
     assert sorted(line.bodies()) == ["a", "b"]
 
 
+def test_a_receive_may_be_tried_again(room: Room, line: Desk) -> None:
+    """The same attempt gives the same messages and handles, hidden anew, for five minutes; another gives others."""
+    for body in ("a0", "a1", "b0"):
+        line.send(body, MessageGroupId=body[0])
+    first = line.get(2, ReceiveRequestAttemptId="one", VisibilityTimeout=200)
+    room.clock.advance(150)
+    assert line.get(2, ReceiveRequestAttemptId="one", VisibilityTimeout=200) == first
+    assert line.bodies(2, ReceiveRequestAttemptId="two", VisibilityTimeout=HOURS) == ["b0"]
+    room.clock.advance(150)
+    assert line.get() == []  # the 200 seconds began with the second attempt
+    [again, _] = line.get(2, ReceiveRequestAttemptId="one", VisibilityTimeout=HOURS, AttributeNames=["All"])
+    assert again["Attributes"]["ApproximateReceiveCount"] == "1"
+    room.clock.advance(300)
+    assert line.get(2, ReceiveRequestAttemptId="one") == []
+
+
+def test_an_attempt_is_over_when_its_messages_were_touched(room: Room, line: Desk) -> None:
+    """Once a message was deleted, hidden anew or seen again, the attempt is like any other."""
+    for body in ("a0", "b0", "b1"):
+        line.send(body, MessageGroupId=body[0])
+
+    def attempt() -> list[dict[str, Any]]:
+        return line.get(1, ReceiveRequestAttemptId="one")
+
+    [first] = attempt()
+    line.delete(first)
+    [second] = attempt()
+    assert second["Body"] == "b0"
+    line.hide(second, 60)
+    assert attempt() == []
+    room.clock.advance(60)
+    [again] = attempt()
+    assert (again["Body"], again["ReceiptHandle"] != second["ReceiptHandle"]) == ("b0", True)
+    assert attempt() == [again]
+
+
+def test_attempts_are_for_fifo_queues(jobs: Desk, line: Desk) -> None:
+    """A standard queue knows no attempts, and an attempt's id is like other ids."""
+    assert code_of(lambda: jobs.get(ReceiveRequestAttemptId="one")) == "InvalidParameterValue"
+    assert code_of(lambda: line.get(ReceiveRequestAttemptId="")) == "InvalidParameterValue"
+
+
 def test_fifo_batches_keep_their_order(line: Desk) -> None:
     """The messages of a batch are queued as they stand in it."""
     answer = line.batch([{"Id": str(at), "MessageBody": str(at), "MessageGroupId": "g"} for at in range(10)])

@@ -1,0 +1,181 @@
+"""The border to aiobotocore: the only file that imports it, and only when a queue is opened.
+
+Whatever boto3 has found, it is told: the region, and credentials, which boto3 goes on to renew. So both of them always
+act in the same name. Connections belong to the loop that they were opened on; each loop that calls are made on has two
+clients, as boto3's side has and for the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+
+from .._aws import CONNECT_TIMEOUT, CONNECTIONS, ONE_ATTEMPT, READ_TIMEOUT, RETRIES, Client, library
+from .._errors import SQSError, Unreachable
+from .._translation import translating
+
+__all__ = ["AsyncClient", "needed"]
+
+
+class Clients(NamedTuple):
+    """Of one loop."""
+
+    polls: Any
+    work: Any
+
+
+class Home:
+    """The clients of one loop: a task that opens them, waits until they are wanted no more, and closes them.
+
+    So they are closed also where nobody does, since who ends a loop cancels its tasks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, open: Callable[[AsyncExitStack], Awaitable[Clients]]) -> None:
+        self.loop = loop
+        self.opened: asyncio.Future[Clients] = loop.create_future()
+        self.over = asyncio.Event()
+        self.task = loop.create_task(self._live(open))
+
+    async def _live(self, open: Callable[[AsyncExitStack], Awaitable[Clients]]) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                self.opened.set_result(await open(stack))
+            except Exception as error:
+                self.opened.set_exception(error)
+                return
+            except BaseException:
+                self.opened.cancel()
+                raise
+            await self.over.wait()
+
+
+class AsyncClient:
+    """Calls of the service from coroutines, counted, and their errors as ours.
+
+    Args:
+        finder: what the queue was found with, whose access, session and meter are ours too.
+    """
+
+    def __init__(self, finder: Client) -> None:
+        self.access = finder.access
+        self.meter = finder.meter
+        self._session = finder.session
+        self._region: str = finder.raw.meta.region_name
+        self._lock = threading.Lock()
+        self._homes: list[Home] = []
+
+    async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """A method of the client, by its name: `await call("purge_queue", QueueUrl=...)`.
+
+        Raises:
+            SQSError: of the kind that it is, `from` what aiobotocore raised.
+        """
+        return await self._made((await self._clients()).work, operation, arguments)
+
+    async def receive(self, **arguments: Any) -> dict[str, Any]:
+        """`receive_message`; to cut it is to cancel it."""
+        answer = await self._made((await self._clients()).polls, "receive_message", arguments)
+        self.meter.received(answer.get("Messages") or ())
+        return answer
+
+    async def _made(self, client: Any, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with translating(operation.replace("_", " ")):
+                answer: dict[str, Any] = await getattr(client, operation)(**arguments)
+                return answer
+        except SQSError as error:
+            cause = error.__cause__
+            if type(error) is SQSError and cause is not None and type(cause).__module__.startswith("aiohttp."):
+                raise Unreachable(error.message, error.code) from cause  # it is all about connections there
+            raise
+        finally:
+            self.meter.count(operation, arguments)
+
+    async def close(self) -> None:
+        """Close the connections; those of other loops as soon as these come to it."""
+        with self._lock:
+            homes, self._homes = self._homes, []
+        here = asyncio.get_running_loop()
+        for home in homes:
+            if home.loop is here:
+                home.over.set()
+                await asyncio.wait({home.task})
+            elif not home.loop.is_closed():  # it may be waiting for us, so we do not wait for it
+                home.loop.call_soon_threadsafe(home.over.set)
+
+    async def _clients(self) -> Clients:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            home = next((home for home in self._homes if home.loop is loop and not home.task.done()), None)
+            if home is None:
+                self._homes = [other for other in self._homes if not other.task.done()]
+                self._homes.append(home := Home(loop, self._open))
+        # Others may wait for the same, so that whoever is cancelled does not end it.
+        return home.opened.result() if home.opened.done() else await asyncio.shield(home.opened)
+
+    async def _open(self, stack: AsyncExitStack) -> Clients:
+        with translating("make a client"):
+            session = make_session(self._session)
+            polls = await stack.enter_async_context(self._make(session, ONE_ATTEMPT))
+            work = await stack.enter_async_context(self._make(session, self.access.retries or RETRIES))
+            return Clients(polls, work)
+
+    def _make(self, session: Any, retries: Any) -> Any:
+        access = self.access
+        return session.create_client(
+            "sqs",
+            region_name=self._region,
+            endpoint_url=access.endpoint_url,
+            aws_access_key_id=access.access_key_id,
+            aws_secret_access_key=access.secret_access_key,
+            aws_session_token=access.session_token,
+            config=library("aiobotocore.config", EXTRAS).AioConfig(
+                retries=dict(retries),
+                connect_timeout=CONNECT_TIMEOUT,
+                read_timeout=20 + READ_TIMEOUT,
+                max_pool_connections=CONNECTIONS,
+                warm_up_loader_caches=True,  # it reads files, in a thread
+            ),
+        )
+
+
+EXTRAS = "sqs,aio"
+
+
+def needed() -> None:
+    """Raises `NotInstalled` where there is no aiobotocore."""
+    library("aiobotocore.session", EXTRAS)
+
+
+def make_session(theirs: Any) -> Any:
+    """A session of aiobotocore with the profile and the credentials of a session of boto3."""
+    named = theirs.profile_name
+    session = library("aiobotocore.session", EXTRAS).AioSession(profile=None if named == "default" else named)
+    session.register_component("credential_provider", Lender(theirs))
+    return session
+
+
+class Lender:
+    """Gives aiobotocore the credentials that boto3 has."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def load_credentials(self) -> Any:
+        lent = await asyncio.to_thread(self._session.get_credentials)
+        if lent is None:
+            return None
+        frozen = await asyncio.to_thread(lent.get_frozen_credentials)
+        kind: Any = library("aiobotocore.credentials", EXTRAS).AioCredentials
+
+        class Lent(kind):  # type: ignore[misc]
+            async def get_frozen_credentials(self) -> Any:
+                stale = getattr(lent, "refresh_needed", None)
+                if stale is not None and stale():
+                    return await asyncio.to_thread(lent.get_frozen_credentials)
+                return lent.get_frozen_credentials()
+
+        return Lent(frozen.access_key, frozen.secret_key, frozen.token, method=lent.method)
