@@ -180,6 +180,8 @@ class Cleaner:
             if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
                 self.bell.wait(self._glance)
             self.take(calls, hand, linger=not self.closing)
+            if not hand and not self.closing:  # all that there is waits for company
+                self.bell.wait(self._glance)
 
     def take(self, calls: int, hand: list[Errand], *, linger: bool = False) -> None:
         """Take what so many calls can clean up of each lane, and all the rest of what is to be done.

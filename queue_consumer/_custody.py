@@ -27,7 +27,9 @@ SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
 JOURNEY = 0.25  # of a lease: the longest that an answer is taken to have been on its way
 PATIENCE = 5.0  # seconds: a renewal that takes longer is not waited for
 SLACK = 1000  # renewals of what has ended that may be kept
-AGAIN = 0.1  # of a lease: until a renewal that failed is tried again
+UNTOLD = 1.0  # seconds of a lease of which the queue cannot say how long it is
+AGAIN = 0.1  # of a lease: the longest until a renewal that failed is tried again
+LEAST = 0.01  # seconds: the shortest
 
 
 class Hold:
@@ -181,9 +183,10 @@ class Custody:
         assert self.lease is not None
         assert self._lease_of is not None
         try:
-            return min(max(self.lease * SOON, float(self._lease_of(item))), self.lease)
-        except BaseException:  # it cannot be told, so it is renewed as soon as may be
-            return self.lease * SOON
+            lease = float(self._lease_of(item))
+            return min(lease, self.lease) if lease > 0 else min(UNTOLD, self.lease)
+        except BaseException:  # it cannot be told, so it is renewed soon
+            return min(UNTOLD, self.lease)
 
     def _identities(self, items: Sequence[Any]) -> tuple[list[Hashable], list[tuple[Any, BaseException]]]:
         broken: list[tuple[Any, BaseException]] = []
@@ -335,7 +338,7 @@ class Custody:
                     aged.append(hold)
                     continue
                 if hold.quiet:
-                    self._renew_at(now + self.lease * AGAIN, hold)  # it may not be taken back after all
+                    self._renew_at(now + self._soon(hold, now), hold)  # it may not be taken back after all
                     continue
                 hold.extending = True
                 batch.append(hold)
@@ -343,23 +346,40 @@ class Custody:
                 self._renew_at(hold.until, hold)
         return batch
 
-    def renewed(self, batch: Iterable[Hold], lost: Iterable[Any], asked: float, *, failed: bool, early: float) -> None:
-        """How an `extend` ended that was asked for at that time, and which leases it found to be lost."""
+    def renewed(
+        self,
+        batch: Iterable[Hold],
+        items: Iterable[Any],
+        lost: Iterable[Any],
+        asked: float,
+        *,
+        failed: bool,
+        early: float,
+    ) -> None:
+        """How an `extend` of these items ended that was asked for at that time, and whose leases are lost."""
         assert self.lease is not None
         gone = {id(item) for item in lost}
         with self._changed:
-            for hold in batch:
+            for hold, item in zip(batch, items, strict=True):
                 hold.extending = False
                 if not hold.count:
                     continue  # it has ended meanwhile
+                if hold.item is not item:  # a newer delivery has come, which was not asked for
+                    self._renew_at((asked + hold.until) / 2, hold)
+                    continue
                 if id(hold.item) in gone:
                     self._lose(hold)
                     continue
                 if not failed:
                     hold.until = max(hold.until, asked + self.lease)
-                wait = self.lease * AGAIN if failed else self.lease * (0.5 - MARGIN * early)
+                wait = self._soon(hold, asked) if failed else self.lease * (0.5 - MARGIN * early)
                 self._renew_at(asked + wait, hold)
             self._changed.notify_all()
+
+    def _soon(self, hold: Hold, now: float) -> float:
+        """Seconds until a renewal that did not come about is tried again: while there is time for a few tries."""
+        assert self.lease is not None
+        return max(LEAST, min(self.lease * AGAIN, (hold.until - now) / 4))
 
     # ------------------------------------------------------------------ the end
 
@@ -373,15 +393,16 @@ class Custody:
         if self.lease is None and not going:
             return list(items), lost
         with self._changed:
-            for item in items:
-                hold = self._by_object.get(id(item))
+            holds = [self._by_object.get(id(item)) for item in items]
+            if going:
+                for hold in holds:
+                    if hold is not None:
+                        hold.quiet = True
+                self._changed.wait_for(lambda: not any(hold is not None and hold.extending for hold in holds), PATIENCE)
+            for item, hold in zip(items, holds, strict=True):
                 if hold is None:
                     ours.append(item)
                     continue
-                if going:
-                    hold.quiet = True
-                    while hold.extending and self._changed.wait(PATIENCE):
-                        pass
                 if hold.until <= now or self._is_superseded(hold):
                     self._lose(hold)
                 (lost if hold.lost else ours).append(item)

@@ -84,7 +84,7 @@ class Keeper(Worker):
         except BaseException as error:  # they are ours until their lease has run out, and it is tried again
             log.warning("extend of %d items failed: %r", len(items), error)
         finally:
-            custody.renewed(batch, lost, asked, failed=failed, early=random.random())
+            custody.renewed(batch, items, lost, asked, failed=failed, early=random.random())
         self.productive = True
 
     def _note_lateness(self, custody: Custody, late: float) -> None:

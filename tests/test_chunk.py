@@ -417,7 +417,9 @@ def test_acknowledgement_outlives_a_wrong_failed() -> None:
     assert letters(judge("explicit", 2, 2, True, ending), 2) == "cf"
 
 
-@pytest.mark.parametrize("value", [None, True, False, 0, "failed", [1], object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [None, True, False, 0, "failed", [1], object()], ids=lambda value: type(value).__name__
+)
 def test_other_return_values_mean_nothing(value: object) -> None:
     """Only `Failed` has a meaning; `False` is for functions of one item."""
     assert returned(value, ["a"], {}) is RETURNED

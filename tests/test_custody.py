@@ -35,7 +35,7 @@ def test_what_is_held_is_renewed_at_half_time() -> None:
     batch = custody.to_renew(10, HALF)
     assert items_of(batch) == [one]
     assert custody.to_renew(10, HALF) == []
-    custody.renewed(batch, [], HALF, failed=False, early=0.0)
+    custody.renewed(batch, items_of(batch), [], HALF, failed=False, early=0.0)
     assert custody.due() == HALF + HALF
     assert not custody.lost(one, LEASE + 1)
 
@@ -48,7 +48,7 @@ def test_what_has_ended_is_not_renewed() -> None:
     batch = custody.to_renew(10, HALF)
     assert items_of(batch) == [other]
     custody.ended([other])
-    custody.renewed(batch, [], HALF, failed=False, early=0.0)
+    custody.renewed(batch, items_of(batch), [], HALF, failed=False, early=0.0)
     assert custody.to_renew(10, 2 * LEASE) == []
     assert len(custody) == 0
 
@@ -61,6 +61,30 @@ def test_what_is_given_back_is_not_renewed() -> None:
     assert custody.to_renew(10, HALF) == []
     custody.back([one])
     assert items_of(custody.to_renew(10, HALF + LEASE / 8)) == [one]
+
+
+def test_a_short_lease_is_renewed_in_time_however_long_a_whole_one_is() -> None:
+    """What was hidden for five seconds is renewed within these, and if that fails, again within these."""
+    one = Message("a")
+    custody = Custody(None, 40_000.0, renewed=True, lease_of=lambda _: 5.0)
+    custody.receive([one], 0.0, 0.0, 0.0)
+    batch = custody.to_renew(10, custody.due())
+    custody.renewed(batch, items_of(batch), [], 2.5, failed=True, early=0.0)
+    assert 2.5 < custody.due() < 4.0
+    batch = custody.to_renew(10, custody.due())
+    custody.renewed(batch, items_of(batch), [], 4.0, failed=False, early=0.0)
+    assert not custody.lost(one, 39_000.0)
+
+
+def test_what_came_again_during_its_renewal_was_not_renewed() -> None:
+    """It was the older delivery that was asked for, and the newer has a lease of its own."""
+    older, newer = Message("a"), Message("a")
+    custody = custody_of(older)
+    batch = custody.to_renew(10, HALF)
+    custody.receive([newer], HALF, HALF, 0.0)
+    custody.renewed(batch, [older], [older], 2 * LEASE, failed=False, early=0.0)
+    assert custody.lost(older, HALF + LEASE), "by when its lease runs out, and not by a later one"
+    assert custody.news() == [newer]
 
 
 def test_what_came_again_during_its_cleanup_has_not_ended() -> None:
@@ -114,7 +138,7 @@ def test_what_is_lost_is_told_once() -> None:
     one, other = Message("a"), Message("b")
     custody = custody_of(one, other)
     batch = custody.to_renew(10, HALF)
-    custody.renewed(batch, [other], HALF, failed=False, early=0.0)
+    custody.renewed(batch, items_of(batch), [other], HALF, failed=False, early=0.0)
     assert custody.news() == [other]
     assert custody.lost(one, HALF + LEASE)
     assert custody.lost(one, HALF + LEASE + 1)

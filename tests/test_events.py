@@ -318,7 +318,9 @@ def test_an_observer_may_ask_and_pause() -> None:
     assert reconcile(consumer.shutdown(), queue).cleaned == len(ITEMS)
 
 
-@pytest.mark.parametrize("observers", [5, [None], [lambda: None], "print"], ids=["number", "none", "of nothing", "text"])
+@pytest.mark.parametrize(
+    "observers", [5, [None], [lambda: None], "print"], ids=["number", "none", "of nothing", "text"]
+)
 def test_observers_must_be_callables_of_one_event(observers: Any) -> None:
     """What is no observer is refused when the consumer is made."""
     with pytest.raises(TypeError, match=r"^observers must be "):

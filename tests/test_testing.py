@@ -273,7 +273,7 @@ BROKEN: list[tuple[str, type[queues.Broken], str]] = [
         r"after put\(body, delay=1\), get\(\) gives at once 1: \['later'\]",
     ),
     ("test_put_sends_attributes", queues.ForgetsAttributes, r"the item's colour is None"),
-    ("test_put_many_sends_each", queues.PutsTenAtMost, r"should give 12 items, and has given 10"),
+    ("test_put_many_sends_each", queues.PutsTenAtMost, r"should give 12 items, .* and has given 10"),
     ("test_stats_is_a_mapping_and_changes_nothing", queues.StatsIsText, r"stats\(\) gives a str"),
     (
         "test_stats_is_a_mapping_and_changes_nothing",

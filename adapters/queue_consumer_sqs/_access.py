@@ -26,7 +26,7 @@ class Access:
         endpoint_url: another server than AWS's.
         retries: botocore's retry configuration, for all calls but polls, which have their own.
         session: a `boto3.Session` to make clients of.
-        client: a client to use as it is; all else is ignored then.
+        client: a client to use as it is; of all else only `account_id` and `prefix` count then.
         prefix: put before every queue name.
     """
 

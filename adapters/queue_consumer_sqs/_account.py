@@ -183,6 +183,8 @@ class SQS:
             asked["NextToken"] = answer["NextToken"]
 
     def _full(self, name: Any, *, fifo: bool | None = None) -> str:
+        if name == "":
+            raise ValueError("name must be the name of a queue; got ''")
         return check_queue_name(self.prefix + name if isinstance(name, str) else name, fifo=fifo)
 
     def _arn(self, queue: str) -> str:

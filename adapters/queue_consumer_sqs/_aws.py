@@ -9,20 +9,23 @@ shut down its socket. What that means for messages stands in `_polling`.
 from __future__ import annotations
 
 import importlib
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ._access import Access
 from ._cut import Cut, Poll, no_poll
-from ._errors import NotInstalled
+from ._errors import BadCredentials, NotInstalled
+from ._limits import WAIT_TIME
 from ._meter import Meter
 from ._translation import translating
 
 __all__ = ["Client", "service_error"]
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 15.0  # beyond what a poll waits for
+CONNECT_TIMEOUT = 2.0  # of which a cut must wait for the end
+READ_TIMEOUT = 5.0  # of a poll, beyond what it waits for
 CONNECTIONS = 50  # kept open, of each of the two clients
 RETRIES = {"mode": "standard", "total_max_attempts": 3}  # of calls other than polls, which are never given up
 ONE_ATTEMPT = {"mode": "standard", "total_max_attempts": 1}  # of polls
@@ -40,6 +43,7 @@ class Connections:
         self._polls: Any = None
         self._work: Any = None
         self.closed = False
+        self._process = os.getpid()
         if access.client is not None:
             refuse_parts(access.client)
 
@@ -50,21 +54,31 @@ class Connections:
             self._session = library("boto3").session.Session(profile_name=self.access.profile)
         return self._session
 
+    def _leave_to_parent(self) -> None:
+        """In a forked child: the connections are the parent's, and whoever shares them would mix up answers."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+            self._session, self._polls, self._work = self.access.session, None, None
+
     @property
     def work(self) -> Any:
+        self._leave_to_parent()
         with self._lock:
             if self._work is None:
                 self._work = self.access.client or make_client(
-                    self.session, self.access, self.access.retries or RETRIES
+                    self.session, self.access, self.access.retries or RETRIES, READ_TIMEOUT
                 )
             return self._work
 
     @property
     def polls(self) -> Any:
+        self._leave_to_parent()
         with self._lock:
             if self._polls is None:
                 given = self.access.client
-                self._polls = given or make_client(self.session, self.access, ONE_ATTEMPT)
+                self._polls = given or make_client(
+                    self.session, self.access, ONE_ATTEMPT, WAIT_TIME.most + READ_TIMEOUT
+                )
                 make_cuttable(self._polls)
             return self._polls
 
@@ -76,6 +90,16 @@ class Connections:
         for client in clients:
             if client is not None and self.access.client is None:
                 close_client(client)
+
+    def renew(self) -> bool:
+        """Look for credentials anew at the next call, since those that there are were refused; False if they stay."""
+        access = self.access
+        if access.client is not None or access.session is not None or access.access_key_id is not None:
+            return False
+        self.close()
+        with self._lock:
+            self._session = None
+        return True
 
 
 class Client:
@@ -108,7 +132,7 @@ class Client:
         Raises:
             SQSError: of the kind that it is, `from` what boto3 raised.
         """
-        with translating(operation.replace("_", " ")):
+        with self._calling(operation.replace("_", " ")):
             work = self._connections.work
             try:
                 answer: dict[str, Any] = getattr(work, operation)(**arguments)
@@ -122,7 +146,7 @@ class Client:
         Raises:
             Cut: it was.
         """
-        with translating("receive messages"):
+        with self._calling("receive messages"):
             polls = self._connections.polls
             _running.poll = poll
             try:
@@ -139,6 +163,20 @@ class Client:
             self.meter.received(answer.get("Messages") or ())
             return answer
 
+    @contextmanager
+    def _calling(self, doing: str) -> Generator[None]:
+        """Errors as ours; and after those of the credentials, new ones are looked for."""
+        try:
+            with translating(doing):
+                yield
+        except BadCredentials:
+            self.renew()
+            raise
+
+    def renew(self) -> bool:
+        """Look for credentials anew at the next call; False if they are those that the user gave."""
+        return self._connections.renew()
+
     def interrupt(self) -> None:
         """Let calls return that wait in a client which can do that by itself."""
         interrupt = getattr(self.access.client, "interrupt", None)
@@ -149,7 +187,7 @@ class Client:
         self._connections.close()
 
 
-def make_client(session: Any, access: Access, retries: Mapping[str, Any]) -> Any:
+def make_client(session: Any, access: Access, retries: Mapping[str, Any], read_timeout: float) -> Any:
     config = library("botocore.config")
     client = session.client(
         "sqs",
@@ -161,7 +199,7 @@ def make_client(session: Any, access: Access, retries: Mapping[str, Any]) -> Any
         config=config.Config(
             retries=dict(retries),
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=20 + READ_TIMEOUT,
+            read_timeout=read_timeout,
             max_pool_connections=CONNECTIONS,
         ),
     )
@@ -223,9 +261,9 @@ def make_cuttable(client: Any) -> None:
     client.meta.events.register_first("needs-retry.sqs.ReceiveMessage", give_up_if_cut)
 
 
-def give_up_if_cut(**_: Any) -> None:
+def give_up_if_cut(response: Any = None, **_: Any) -> None:
     poll: Poll | None = getattr(_running, "poll", None)
-    if poll is not None and poll.is_cut:
+    if response is None and poll is not None and poll.is_cut:  # what has arrived is not thrown away
         raise Cut
 
 

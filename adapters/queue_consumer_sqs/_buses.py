@@ -36,7 +36,7 @@ class QueueOptions(TypedDict, total=False):
     client: Any
     prefix: str
     wait_time: float
-    poll_interval: float
+    poll_interval: float | None
     batch_size: int
     visibility_timeout: float | None
     cleanup_linger: float

@@ -19,6 +19,7 @@ __all__ = ["Judging"]
 
 CALL = BATCH_SIZE.most  # entries of one call
 LONGEST_HOLD = 43_200  # seconds since its receipt that a message can be hidden for, all in all
+JOURNEY = 5  # seconds that the answer may have been on its way
 GONE = {  # the lease is not ours any more
     "InvalidParameterValue",
     "InvalidReceiptHandle",
@@ -102,4 +103,5 @@ class Judging:
 
 def seconds_left(message: SQSMessage) -> int:
     """For how long it can still be hidden."""
-    return max(0, math.floor(LONGEST_HOLD - (time.time() - message.received_at)))
+    left = LONGEST_HOLD - JOURNEY - (time.time() - message.received_at)
+    return max(0, min(math.floor(left), LONGEST_HOLD))

@@ -55,7 +55,7 @@ class SQSMessage:
         """How often it was delivered, 1 for the first time (`ApproximateReceiveCount`)."""
         try:
             return max(1, int(self.system["ApproximateReceiveCount"]))
-        except (KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             return 1
 
     @property

@@ -18,6 +18,7 @@ from ._polling import Polling
 
 __all__ = ["Opened"]
 
+SHORT_POLLS = 1.0  # seconds between two that bring nothing
 MOST_AT_ONCE = 100  # messages of one get
 
 
@@ -45,7 +46,7 @@ class Opened:
         client: Any = None,
         prefix: str = "",
         wait_time: float = 20,
-        poll_interval: float = 0,
+        poll_interval: float | None = None,
         batch_size: int = 10,
         visibility_timeout: float | None = None,
         cleanup_linger: float = 0.2,
@@ -68,7 +69,9 @@ class Opened:
         if not isinstance(given, str) or not given:
             raise TypeError(f"queue must be the name or the URL of a queue; got {queue!r}")
         WAIT_TIME.check(wait_time)
+        poll_interval = (0 if wait_time else SHORT_POLLS) if poll_interval is None else poll_interval
         check_seconds("poll_interval", poll_interval)
+        check_patience(client, wait_time)
         if poll_interval and wait_time:
             raise ValueError(
                 f"poll_interval is for short polls: with it wait_time must be 0; got poll_interval={poll_interval!r} "
@@ -113,7 +116,6 @@ class Opened:
             fifo=self.fifo,
             lease=self.lease,
             idle_lease=idle_lease,
-            own_lease=visibility_timeout is not None,
             wait_time=wait_time,
             poll_interval=poll_interval,
             batch_size=batch_size,
@@ -192,6 +194,16 @@ def facts_of(finder: Client, url: str, visibility_timeout: float | None) -> dict
         return {}
     facts: dict[str, str] = answer.get("Attributes", {})
     return {"VisibilityTimeout": "30", **facts}
+
+
+def check_patience(client: Any, wait_time: float) -> None:
+    """Refuse a client that would hang up on every poll before it is answered."""
+    timeout: Any = getattr(getattr(getattr(client, "meta", None), "config", None), "read_timeout", None)
+    if isinstance(timeout, (int, float)) and timeout <= wait_time:
+        raise ValueError(
+            f"wait_time must be less than the read_timeout of the client, which is {timeout:g} s, or no poll would be "
+            f"answered; got {wait_time!r}"
+        )
 
 
 def check_seconds(name: str, value: Any) -> None:

@@ -37,7 +37,6 @@ class Polling:
         name, url, fifo: of the queue.
         lease: seconds that a message is hidden for.
         idle_lease: seconds that it is hidden for at first if its poll had to wait.
-        own_lease: whether the lease is ours and must be asked for; else it is the queue's own.
         wait_time: seconds that a poll waits.
         poll_interval: seconds between short polls that bring nothing.
         batch_size: the most messages of one `get`.
@@ -56,7 +55,6 @@ class Polling:
         fifo: bool,
         lease: float,
         idle_lease: float,
-        own_lease: bool,
         wait_time: float,
         poll_interval: float,
         batch_size: int,
@@ -68,7 +66,6 @@ class Polling:
         self._fifo = fifo
         self._lease = lease
         self._idle_lease = min(lease, math.ceil(idle_lease) or 1)
-        self._own_lease = own_lease
         self._wait_time = math.ceil(wait_time)
         self._poll_interval = poll_interval
         self._batch_size = batch_size
@@ -99,16 +96,14 @@ class Polling:
         """What a receive asks for; by default it waits as polls do, and hides for the whole lease."""
         wait = self._wait_time if wait is None else wait
         lease = self._lease if lease is None else lease
-        arguments: dict[str, Any] = {
+        return {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": most,
             "WaitTimeSeconds": wait,
+            "VisibilityTimeout": math.ceil(lease),  # said every time, since the queue's own may be changed meanwhile
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
         }
-        if self._own_lease or lease < self._lease:
-            arguments["VisibilityTimeout"] = math.ceil(lease)
-        return arguments
 
     def messages(self, answer: Mapping[str, Any], lease: float | None = None) -> list[SQSMessage]:
         """What a receive brought that hid for so long."""
@@ -117,19 +112,13 @@ class Polling:
 
     def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
         """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
-        attempt_id = uuid.uuid4().hex if self._fifo else None
+        ask, lease = self._next(most, wait)
         while True:
-            idle = self._idle and wait > 0
-            lease = self._idle_lease if idle else self._lease
-            seconds = wait if idle else min(wait, BUSY_WAIT)
-            arguments = self.arguments(most, seconds, lease)
-            if attempt_id is not None:
-                arguments["ReceiveRequestAttemptId"] = attempt_id
             try:
-                answer = yield Ask(arguments, 0 if idle else seconds + PATIENCE)
+                answer = yield ask
             except SQSError as error:
-                if not isinstance(error, Unreachable) and attempt_id is not None:
-                    attempt_id = uuid.uuid4().hex  # it is for an answer that did not arrive
+                if not isinstance(error, Unreachable):  # what did not arrive is asked for once more by the same words
+                    ask, lease = self._next(most, wait)
                 pause = self.health.failed(error)
                 if once:
                     return []  # those that came already are not to wait for the rest
@@ -139,6 +128,16 @@ class Polling:
             messages = self.messages(answer, lease)
             self._idle = not messages
             return messages
+
+    def _next(self, most: int, wait: int) -> tuple[Ask, float]:
+        """The next receive, and the lease that it asks for."""
+        idle = self._idle and wait > 0
+        lease = self._idle_lease if idle else self._lease
+        seconds = wait if idle else min(wait, BUSY_WAIT)
+        arguments = self.arguments(most, seconds, lease)
+        if self._fifo:
+            arguments["ReceiveRequestAttemptId"] = uuid.uuid4().hex
+        return Ask(arguments, 0 if idle else seconds + PATIENCE), lease
 
 
 class Pace:

@@ -26,7 +26,7 @@ class SQSQueue(Opened):
         region, profile, account_id, access_key_id, secret_access_key, session_token, endpoint_url, retries, session,
             client, prefix: see `Access`.
         wait_time: seconds that a poll waits for a message, 0 to 20. 0 is a short poll.
-        poll_interval: seconds between short polls while they bring nothing.
+        poll_interval: seconds between short polls while they bring nothing; None: one second.
         batch_size: the most messages of one `get`; more than 10 take several receives.
         visibility_timeout: seconds that a message is hidden from others once it was received, and renewed while it is
             held; None: as the queue is set up.

@@ -21,6 +21,7 @@ from ._errors import (
     QueueNotFound,
     SendError,
     SQSError,
+    Throttled,
     Unreachable,
 )
 from ._limits import (
@@ -35,6 +36,7 @@ from ._limits import (
     check_text,
     check_token,
 )
+from ._translation import error_kind
 
 __all__ = ["Calls", "Caller", "Fate", "Outcome", "Sender", "batches", "entry_of", "size_of"]
 
@@ -192,6 +194,7 @@ class Fate(NamedTuple):
     def of(cls, failure: Mapping[str, Any]) -> Fate:
         code = str(failure.get("Code", ""))
         ours = bool(failure.get("SenderFault")) or code.rpartition(".")[2] in OURS
+        ours = ours and error_kind(code) not in (Throttled, Unreachable)  # which are nobody's fault, whatever is said
         return cls(code, str(failure.get("Message") or code), ours)
 
 

@@ -17,7 +17,7 @@ from ._errors import (
     Unreachable,
 )
 
-__all__ = ["translated", "translating"]
+__all__ = ["error_kind", "translated", "translating"]
 
 KINDS: Mapping[str, type[SQSError]] = {
     code: kind
@@ -59,6 +59,7 @@ KINDS: Mapping[str, type[SQSError]] = {
             "LoginRefreshRequired",
         ),
         Throttled: (
+            "KMS.ThrottlingException",
             "KmsThrottled",
             "OverLimit",
             "PriorRequestNotComplete",
@@ -93,6 +94,11 @@ ADVICE: Mapping[str, str] = {
 }
 
 
+def error_kind(code: str) -> type[SQSError] | None:
+    """What kind of error AWS means by this code; some servers put a prefix before all of them."""
+    return KINDS.get(code) or KINDS.get(code.removeprefix("AWS.SimpleQueueService."))
+
+
 def translated(error: BaseException, doing: str) -> SQSError:
     """What went wrong, as one of ours."""
     response: Any = getattr(error, "response", None)
@@ -101,11 +107,7 @@ def translated(error: BaseException, doing: str) -> SQSError:
         code = str(answer["Error"].get("Code", ""))
         words = str(answer["Error"].get("Message") or code)
         status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        kind = (
-            KINDS.get(code)
-            or KINDS.get(code.removeprefix("AWS.SimpleQueueService."))
-            or (Unreachable if status >= 500 else InvalidRequest)
-        )
+        kind = error_kind(code) or (Unreachable if status >= 500 else InvalidRequest)
         if status == 429:
             kind = Throttled
         elif status == 403 and kind is InvalidRequest:

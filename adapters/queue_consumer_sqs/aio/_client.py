@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 from .._aws import CONNECT_TIMEOUT, CONNECTIONS, ONE_ATTEMPT, READ_TIMEOUT, RETRIES, Client, library
-from .._errors import SQSError, Unreachable
+from .._errors import BadCredentials, SQSError, Unreachable
 from .._translation import translating
 
 __all__ = ["AsyncClient", "needed"]
@@ -62,7 +62,7 @@ class AsyncClient:
     def __init__(self, finder: Client) -> None:
         self.access = finder.access
         self.meter = finder.meter
-        self._session = finder.session
+        self._finder = finder
         self._region: str = finder.raw.meta.region_name
         self._lock = threading.Lock()
         self._homes: list[Home] = []
@@ -86,6 +86,10 @@ class AsyncClient:
             with translating(operation.replace("_", " ")):
                 answer: dict[str, Any] = await getattr(client, operation)(**arguments)
                 return answer
+        except BadCredentials:
+            if self._finder.renew():
+                self._leave()
+            raise
         except SQSError as error:
             cause = error.__cause__
             if type(error) is SQSError and cause is not None and type(cause).__module__.startswith("aiohttp."):
@@ -96,15 +100,18 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections; those of other loops as soon as these come to it."""
+        for home in self._leave():
+            if home.loop is asyncio.get_running_loop():
+                await asyncio.wait({home.task})
+
+    def _leave(self) -> list[Home]:
+        """Have the connections closed, and new ones opened at the next call."""
         with self._lock:
             homes, self._homes = self._homes, []
-        here = asyncio.get_running_loop()
         for home in homes:
-            if home.loop is here:
-                home.over.set()
-                await asyncio.wait({home.task})
-            elif not home.loop.is_closed():  # it may be waiting for us, so we do not wait for it
+            if not home.loop.is_closed():
                 home.loop.call_soon_threadsafe(home.over.set)
+        return homes
 
     async def _clients(self) -> Clients:
         loop = asyncio.get_running_loop()
@@ -118,7 +125,7 @@ class AsyncClient:
 
     async def _open(self, stack: AsyncExitStack) -> Clients:
         with translating("make a client"):
-            session = make_session(self._session)
+            session = make_session(self._finder.session)
             polls = await stack.enter_async_context(self._make(session, ONE_ATTEMPT))
             work = await stack.enter_async_context(self._make(session, self.access.retries or RETRIES))
             return Clients(polls, work)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from support.sqs_servers import MakeQueue
 
 from queue_consumer.testing import QueueContract
 from queue_consumer_sqs import SQSQueue
+from support.sqs_servers import MakeQueue
 
 VERBS = {
     "interrupt",
@@ -47,7 +47,7 @@ class Opened(QueueContract):
             cleanup_linger=0,
             idle_lease=LEASE,
         )
-        yield
+        return
 
     def make_queue(self) -> SQSQueue:
         queue: SQSQueue = self.make()

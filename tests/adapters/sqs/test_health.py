@@ -120,6 +120,21 @@ def test_outage(proxied: Proxied, warnings: Warnings, what: str) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_keys_are_looked_for_anew(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After keys were refused those are used that are there by then: nothing needs to be started anew."""
+    url = proxied.make()
+    queue = proxied.open(url, session=None, wait_time=0, poll_interval=0.05)
+    proxied.proxy.always(EXPIRED, "ReceiveMessage")
+    proxied.send(url, "text")
+    running = Running(queue.get)
+    proxied.proxy.wait_for("ReceiveMessage", 3, where=lambda call: call.ended)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "renewed")
+    proxied.proxy.wait_for("ReceiveMessage", where=lambda call: call.signer.startswith("renewed "))
+    proxied.proxy.always(None, "ReceiveMessage")
+    assert [message.body for message in running.result()] == ["text"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_every_change_is_told_once(proxied: Proxied, warnings: Warnings) -> None:
     """One line for each kind of failure in a row, however long it lasts, and one when it is over."""
     queue = proxied.queue("text")

@@ -380,6 +380,7 @@ def test_a_get_after_an_interrupt_is_as_any_other(proxied: Proxied) -> None:
         while not (messages := queue.get()):
             pass
         assert [message.body for message in messages] == [body]
+        queue.cleanup(messages)
 
 
 def test_a_client_that_is_given_can_be_cut_too(proxied: Proxied, open_client: Callable[[str], Any]) -> None:

@@ -28,18 +28,17 @@ from queue_consumer_sqs import (
 from queue_consumer_sqs.aio import AsyncSQSQueue
 from queue_consumer_sqs.aio._client import Lender
 from support.proxied import Proxied
-from support.sqs_proxy import (
+from support.sqs_calls import PATIENCE, Call
+from support.sqs_faults import (
     BAD_GATEWAY,
     CUT,
     DENIED,
     EXPIRED,
     GONE,
     LOST,
-    PATIENCE,
     THROTTLED,
     TRUNCATED,
     UNAVAILABLE,
-    Call,
     Fault,
     failing,
 )
@@ -312,8 +311,26 @@ def test_credentials_are_lent_by_boto3() -> None:
     assert threading.main_thread() not in threads
 
 
+def test_keys_are_looked_for_anew(proxied: Proxied, open_queue: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After keys were refused those are used that are there by then, without a new queue."""
+    url = proxied.make()
+    proxied.send(url, "a")
+    queue = open_queue(url, idle_lease=1)
+    proxied.proxy.plan("ReceiveMessage", EXPIRED)
+
+    async def program(queue: AsyncSQSQueue) -> None:
+        with pytest.raises(BadCredentials):
+            await queue.receive()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "renewed")
+        await queue.cleanup(await queue.get())
+
+    run(queue, program)
+    receives = proxied.proxy.calls("ReceiveMessage", "DeleteMessageBatch")
+    assert [call.signer.partition(" ")[0] for call in receives] == ["test", "renewed", "renewed"]
+
+
 def test_it_can_be_on_a_bus(proxied: Proxied, open_queue: Open) -> None:
-    """Priority buses take it as they take an `SQSQueue`: what is urgent is first, and messages say where they are of."""
+    """Priority buses take it as they take an `SQSQueue`: messages say where they come from."""
     urls = {name: proxied.make() for name in ("low", "high")}
     for name, url in urls.items():
         proxied.send(url, *(f"{name}-{number}" for number in range(3)))
