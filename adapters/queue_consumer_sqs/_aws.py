@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import queue
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -212,9 +213,14 @@ def close_client(client: Any) -> None:
     http = getattr(getattr(client, "_endpoint", None), "http_session", None)
     pools: Any = getattr(getattr(http, "_manager", None), "pools", {})
     for key in list(pools.keys()):
-        pool = pools.get(key)
-        if pool is not None:
-            pool.close()
+        idle: Any = getattr(pools.get(key), "pool", None)
+        try:
+            while idle is not None:
+                connection = idle.get(block=False)
+                if connection is not None:
+                    connection.close()
+        except queue.Empty:
+            pass  # and the pool is as good as new, for whoever is in the middle of a call
     client.close()
 
 

@@ -5,6 +5,7 @@ An error at the start is the user's to mend, so it is told, of its kind and with
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -195,6 +196,17 @@ def test_client_that_is_given(proxied: Proxied, open_client: Callable[[str], Any
     queue.close()
     assert client.list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert queue.client.raw is client
+
+
+def test_client_that_is_too_impatient(proxied: Proxied) -> None:
+    """A client that gives up before a poll is answered is refused, and told of."""
+    config = importlib.import_module("botocore.config").Config(read_timeout=10)
+    client = proxied.session.client("sqs", endpoint_url=proxied.proxy.endpoint_url, config=config)
+    url = proxied.make()
+    with pytest.raises(ValueError, match=r"^wait_time must be less than the read_timeout of the client, which is 10 s"):
+        proxied.open(url, client=client)
+    assert proxied.open(url, client=client, wait_time=5).url == url
+    client.close()
 
 
 def test_retries_that_are_given(proxied: Proxied) -> None:

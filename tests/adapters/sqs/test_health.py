@@ -171,7 +171,7 @@ def test_many_getters_say_it_once(proxied: Proxied, warnings: Warnings) -> None:
 def test_a_queue_that_comes_back(proxied: Proxied, warnings: Warnings) -> None:
     """A queue that was deleted, and is made again, is polled again."""
     url = proxied.make()
-    queue = proxied.open(url, wait_time=0)
+    queue = proxied.open(url, wait_time=0, poll_interval=0.05)
     proxied.client.delete_queue(QueueUrl=url)
     running = Running(queue.get)
     proxied.proxy.wait_for("ReceiveMessage", 2, where=lambda call: call.ended)

@@ -36,7 +36,7 @@ def seen(proxied: Proxied) -> dict[str, int]:
 
 def test_all_calls_are_counted(proxied: Proxied) -> None:
     """Calls by kind, from the first that looks the queue up, are those that the proxy has seen."""
-    queue = proxied.queue(wait_time=0)
+    queue = proxied.queue()
     queue.put("a")
     queue.put_many({"body": str(number)} for number in range(15))
     messages = queue.receive()
@@ -44,7 +44,7 @@ def test_all_calls_are_counted(proxied: Proxied) -> None:
     queue.cleanup(messages[:5])
     queue.release(messages[5:])
     assert queue.receive(1)
-    empty = proxied.queue(wait_time=0)
+    empty = proxied.queue(wait_time=0, poll_interval=0)
     assert empty.get() == empty.get() == []
     figures = [queue.stats(), empty.stats()]
     calls: Counter[str] = Counter()

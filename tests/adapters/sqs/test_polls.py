@@ -82,22 +82,23 @@ def test_everything_that_is_known_of_a_message_is_asked_for(proxied: Proxied) ->
 @pytest.mark.parametrize(
     ("options", "idle", "busy"),
     [
-        ({}, (20, 5), (1, None)),
+        ({}, (20, 5), (1, 30)),
         ({"visibility_timeout": 60}, (20, 5), (1, 60)),
         ({"visibility_timeout": 2.5}, (20, 3), (1, 3)),
-        ({"idle_lease": 1.2, "wait_time": 2.5}, (3, 2), (1, None)),
-        ({"idle_lease": 0}, (20, 1), (1, None)),
-        ({"idle_lease": 30}, (20, None), (1, None)),
+        ({"idle_lease": 1.2, "wait_time": 2.5}, (3, 2), (1, 30)),
+        ({"idle_lease": 0}, (20, 1), (1, 30)),
+        ({"idle_lease": 30}, (20, 30), (1, 30)),
         ({"idle_lease": 100, "visibility_timeout": 60}, (20, 60), (1, 60)),
-        ({"wait_time": 0.5}, (1, 5), (1, None)),
-        ({"wait_time": 0}, (0, None), (0, None)),
+        ({"wait_time": 0.5}, (1, 5), (1, 30)),
+        ({"wait_time": 0}, (0, 30), (0, 30)),
         ({"wait_time": 0, "visibility_timeout": 60}, (0, 60), (0, 60)),
     ],
 )
 def test_idle_and_busy_polls(proxied: Proxied, options: dict[str, Any], idle: Any, busy: Any) -> None:
     """A poll that may wait long asks for a short lease; one after another that brought something, for the whole one.
 
-    What asks for no lease gets the queue's own. A short poll does not wait, so it has the whole lease at once.
+    The whole one is the queue's own, unless another is given; it is said each time, since the queue's own may be
+    changed. A short poll does not wait, so it has the whole lease at once.
     """
     url = proxied.make(VisibilityTimeout=30)
     queue = proxied.open(url, batch_size=1, **options)
@@ -105,7 +106,7 @@ def test_idle_and_busy_polls(proxied: Proxied, options: dict[str, Any], idle: An
     got = [message for _ in range(3) for message in queue.get()]
     first, second, third = proxied.proxy.calls("ReceiveMessage")
     assert asked([first, second, third], "WaitTimeSeconds", "VisibilityTimeout") == [idle, busy, busy]
-    assert [message.lease for message in got] == [idle[1] or 30, busy[1] or 30, busy[1] or 30]
+    assert [message.lease for message in got] == [idle[1], busy[1], busy[1]]
     assert [queue.lease_of(message) for message in got] == [message.lease for message in got]
 
 
@@ -119,7 +120,7 @@ def test_a_poll_after_an_empty_one_is_an_idle_one_again(proxied: Proxied) -> Non
     proxied.send(url, "b")
     assert [message.body for message in queue.get()] == ["b"]
     calls = proxied.proxy.calls("ReceiveMessage")
-    assert asked(calls, "WaitTimeSeconds", "VisibilityTimeout") == [(2, 5), (1, None), (2, 5)]
+    assert asked(calls, "WaitTimeSeconds", "VisibilityTimeout") == [(2, 5), (1, 30), (2, 5)]
 
 
 # ---------------------------------------------------------------------- how many
@@ -220,6 +221,17 @@ def test_short_polls_wait_between_each_other(proxied: Proxied) -> None:
     running = Running(queue.get)
     assert interrupted(queue, running) == []
     assert len(proxied.proxy.calls("ReceiveMessage")) == 1
+
+
+def test_short_polls_are_not_made_in_a_row(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it is said otherwise there is an interval between short polls in vain, since each is paid for."""
+    monkeypatch.setattr("queue_consumer_sqs._opened.SHORT_POLLS", 1000.0)
+    queue = proxied.queue(wait_time=0)
+    assert queue.get() == []
+    assert interrupted(queue, Running(queue.get)) == []
+    assert len(proxied.proxy.calls("ReceiveMessage")) == 1
+    without = proxied.queue(wait_time=0, poll_interval=0)
+    assert without.get() == without.get() == []
 
 
 def test_short_polls_that_bring_something_do_not_wait(proxied: Proxied) -> None:
@@ -515,6 +527,7 @@ def test_an_answer_that_was_lost_is_asked_for_again(proxied: Proxied, fault: Fau
     ids = asked([first, *again], "ReceiveRequestAttemptId")
     assert ids[0] != ids[1]
     assert len(set(ids[1:])) == 1
+    assert all(call.arguments == again[0].arguments for call in again)
     interrupted(queue, poll)
 
 

@@ -18,10 +18,10 @@ import pytest
 
 from queue_consumer import CleanupError, Constant, Consumer, Failure, ItemsLost, LeaseLost, current, each
 from queue_consumer.testing import RecordingObserver
-from queue_consumer_sqs import AccessDenied, SQSError, SQSMessage, SQSQueue
+from queue_consumer_sqs import AccessDenied, SQSError, SQSMessage, SQSQueue, Unreachable
 from support.proxied import Proxied
 from support.sqs_calls import PATIENCE
-from support.sqs_faults import DENIED, FINE, INTERNAL, failing
+from support.sqs_faults import DENIED, FINE, INTERNAL, TRUNCATED, failing
 from support.sqs_journal import AsyncHandler, AsyncReadsJSON, Handler, Journal, ReadsJSON
 from support.sqs_servers import MakeQueue
 
@@ -168,6 +168,22 @@ def test_failures_of_all_kinds_at_once(proxied: Proxied) -> None:
     assert proxied.left_in(queue.url) == 3
 
 
+def test_an_answer_that_ends_too_soon_says_nothing(proxied: Proxied) -> None:
+    """Of what the end is missing is an error, and not an answer in which nothing is said."""
+    queue = proxied.queue(retries=ONCE)
+    proxied.proxy.always(TRUNCATED, "SendMessage", "ReceiveMessage", "DeleteMessageBatch")
+    with pytest.raises(Unreachable, match=r"could not send message: .* read, but total bytes expected is"):
+        queue.put("text")
+    with pytest.raises(Unreachable, match=r"could not receive messages: .* read, but total bytes expected is"):
+        queue.receive()
+    proxied.proxy.always(None, "ReceiveMessage")
+    queue.put_many([{"body": "another"}])
+    (message,) = got(queue, 1)
+    with pytest.raises(CleanupError, match=r"could not delete message batch: .* read, but total bytes") as caught:
+        queue.cleanup([message])
+    assert caught.value.failed == [message]
+
+
 class Silent:
     """A client whose answers say nothing of what was done."""
 
@@ -194,7 +210,7 @@ def test_what_an_answer_does_not_mention_is_not_done() -> None:
 # ---------------------------------------------------------------------- giving back
 
 
-@pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (0.001, 1), (1, 1), (1.2, 2), (600, 600), (50_000, 43_199)])
+@pytest.mark.parametrize(("delay", "seconds"), [(0, 0), (0.001, 1), (1, 1), (1.2, 2), (600, 600), (50_000, 43_195)])
 def test_release_rounds_up(proxied: Proxied, delay: float, seconds: int) -> None:
     """A message is not seen before its delay is over, and not hidden for longer than AWS allows."""
     queue = proxied.queue("text")
@@ -203,9 +219,12 @@ def test_release_rounds_up(proxied: Proxied, delay: float, seconds: int) -> None
     assert call.entries[0]["VisibilityTimeout"] == pytest.approx(seconds, abs=1 if seconds > 40_000 else 0)
 
 
-@pytest.mark.parametrize(("held", "left"), [(43_100, 100), (43_199.5, 0), (50_000, 0)])
+@pytest.mark.parametrize(("held", "left"), [(43_000, 195), (43_196, 0), (50_000, 0)])
 def test_release_keeps_to_the_12_hours(proxied: Proxied, held: float, left: int) -> None:
-    """What is left of the 12 hours that a message can be hidden is the longest delay; then it is seen at once."""
+    """What is left of the 12 hours that a message can be hidden is the longest delay; then it is seen at once.
+
+    Less a few seconds, since the receipt was when the service gave it, and not when it was here.
+    """
     queue = proxied.queue("text")
     (message,) = got(queue, 1)
     queue.release([replace(message, received_at=time.time() - held)], 300)
@@ -267,7 +286,7 @@ def test_extend_keeps_to_the_12_hours(proxied: Proxied) -> None:
     assert caught.value.items == [over]
     (call,) = proxied.proxy.calls("ChangeMessageVisibilityBatch")
     assert call.handles == [nearly.receipt_handle]
-    assert 45 <= call.entries[0]["VisibilityTimeout"] <= 50
+    assert 40 <= call.entries[0]["VisibilityTimeout"] <= 45
 
 
 # ---------------------------------------------------------------------- receipts that are not good any more
