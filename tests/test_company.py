@@ -186,7 +186,15 @@ def broken(_: str) -> float:
     raise KeyError("no idea")
 
 
-@pytest.mark.parametrize("lease_of", [lambda item: 3.0, lambda item: -1.0, broken], ids=["short", "odd", "broken"])
+def short(_: str) -> float:
+    return 3.0
+
+
+def odd(_: str) -> float:
+    return -1.0
+
+
+@pytest.mark.parametrize("lease_of", [short, odd, broken])
 def test_what_was_hid_for_less_than_a_lease_is_renewed_in_time(lease_of: Any) -> None:
     """Half of what it was hidden for later it is renewed, to a whole lease; if that cannot be told, soon."""
     queue = Hiding(lease_of)

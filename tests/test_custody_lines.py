@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Consumer, ItemsLost, ItemsReleased, Lane
+from queue_consumer import Constant, Consumer, ItemsLost, ItemsReleased, Lane
 from queue_consumer._chunk import Failure
 from queue_consumer._custody import Custody
 from queue_consumer.memory import MemoryQueue
@@ -171,7 +171,7 @@ def test_what_is_refused_as_a_dead_letter_comes_again_before_those_behind() -> N
         refused.append(item.body)
         raise OSError("the cellar is full")
 
-    options: dict[str, Any] = {"max_attempts": 1, "dead_letter": dead_letter, "backoff": lambda attempt: 0}
+    options: dict[str, Any] = {"max_attempts": 1, "dead_letter": dead_letter, "backoff": Constant(0)}
     consumer = Consumer(queue, handler, 1, 1, **options)
     with consumer:
         until(lambda: len(handled) == 3, "all are handled")

@@ -102,7 +102,7 @@ def error_kind(code: str) -> type[SQSError] | None:
 def translated(error: BaseException, doing: str) -> SQSError:
     """What went wrong, as one of ours."""
     response: Any = getattr(error, "response", None)
-    answer = cast("Mapping[str, Any]", response) if isinstance(response, Mapping) else {}
+    answer: Mapping[str, Any] = cast("Mapping[str, Any]", response) if isinstance(response, Mapping) else {}
     if isinstance(answer.get("Error"), Mapping):
         code = str(answer["Error"].get("Code", ""))
         words = str(answer["Error"].get("Message") or code)

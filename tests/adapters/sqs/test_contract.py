@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -38,20 +38,18 @@ class Opened(QueueContract):
     fifo: ClassVar = False
 
     @pytest.fixture(autouse=True)
-    def opened(self, make_queue: MakeQueue, open_queue: Any) -> Iterator[None]:
+    def opened(self, make_queue: MakeQueue, open_queue: Callable[..., SQSQueue]) -> None:
         """Queues are made on the server of the tests."""
-        self.make = lambda: open_queue(
-            make_queue(fifo=self.fifo, **({"ContentBasedDeduplication": True} if self.fifo else {})),
-            visibility_timeout=LEASE,
-            wait_time=1,
-            cleanup_linger=0,
-            idle_lease=LEASE,
-        )
-        return
+
+        def make() -> SQSQueue:
+            attributes: dict[str, object] = {"ContentBasedDeduplication": True} if self.fifo else {}
+            url = make_queue(None, fifo=self.fifo, **attributes)
+            return open_queue(url, visibility_timeout=LEASE, wait_time=1, cleanup_linger=0, idle_lease=LEASE)
+
+        self.make = make
 
     def make_queue(self) -> SQSQueue:
-        queue: SQSQueue = self.make()
-        return queue
+        return self.make()
 
     @pytest.mark.gap("ministack", "fauxqs", "localstack", reason="lets a message be hidden anew that is visible again")
     def test_extend_says_which_are_lost(self) -> None:
@@ -81,6 +79,11 @@ class TestFifoQueue(Opened):
     verbs: ClassVar = VERBS | {"ordering_key"}
     fifo: ClassVar = True
     holds_keys = True
+
+    @pytest.mark.gap("localstack", reason="shows a FIFO message again when the timeout is over that was extended")
+    def test_extend_concerns_no_other_item(self) -> None:
+        """What is extended stays hidden, and the others do not."""
+        super().test_extend_concerns_no_other_item()
 
     def test_put_hides_an_item_for_its_delay(self) -> None:
         """A FIFO queue delays all of its messages or none, so this is refused."""

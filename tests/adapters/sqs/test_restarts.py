@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from queue_consumer_sqs import SQS
+from support.deaths import Line
 from support.lifecycle import until
 from support.line_pools import COROUTINES, FORKSERVER, THREADS, PoolKind
 from support.sqs_handlers import Noting
@@ -43,7 +45,7 @@ def test_a_server_that_is_killed_and_comes_back(
     caplog.set_level(logging.WARNING, logger="queue_consumer.sqs")
     with pool.consumer(queue, handler, max_handlers=3) as consumer:
         for done in (40, 90):
-            until(lambda done=done: len(set(handler.diary.names())) >= done, f"{done} are handled")
+            handler.diary.wait_for(partial(has, done))
             durable.kill()
             durable.restart()
         until(lambda: len(set(handler.diary.names())) == COUNT, "all are handled")
@@ -54,6 +56,10 @@ def test_a_server_that_is_killed_and_comes_back(
         for group in range(5):
             firsts = list(dict.fromkeys(name for name in handler.diary.names() if name.startswith(f"{group}-")))
             assert firsts == sorted(firsts), "each was handled before those behind it"
+
+
+def has(count: int, lines: list[Line]) -> bool:
+    return len({line.name for line in lines}) >= count
 
 
 def left(account: SQS, name: str) -> int:
