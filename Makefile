@@ -3,7 +3,7 @@
 #
 #   make demo         the line at work: 100,000 orders, with trouble planted; then priority buses on a local SQS server
 #   make test         the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest), on two local SQS servers
-#   make conformance  the SQS tests once more, on LocalStack (which needs Python 3.13), on fauxqs and in memory
+#   make conformance  the SQS tests, long ones too, on LocalStack (which needs Python 3.13), on fauxqs and in memory
 #   make check        ruff, mypy --strict, pyright strict
 #   make bench        the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
 #   make mutants      breaks one promise of the contract after another: each break must turn its test red
@@ -11,13 +11,13 @@
 #   make clean        removes everything that the targets above made, virtual environments included
 #
 # PYTHON=… chooses the interpreter; else it is the first of python3.13, 3.12, 3.11 and python3 that will do.
-# PYTHON313=… says where the one for LocalStack is. JOBS=… says how many processes share the tests: 3, unless it is said;
+# PYTHON313=… says where the one for LocalStack is. JOBS=… says how many processes share the tests: 4, unless it is said;
 # with JOBS=0 they are run one after the other in one.
 
 PYTHON ?=
 PYTHON313 ?=
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 export PYTHON PYTHON313
 
 .PHONY: help demo test conformance check bench mutants lock clean

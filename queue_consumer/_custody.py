@@ -319,7 +319,7 @@ class Custody:
         """A batch for `extend`: those that are due, and to fill it those that soon will be."""
         assert self.lease is not None
         batch: list[Hold] = []
-        aged: list[Hold] = []
+        again: list[tuple[float, Hold]] = []  # put back at the end, or what is due soon would be due at once
         soon = now + self.lease * SOON
         with self._changed:
             while self._due and len(batch) < most:
@@ -335,15 +335,15 @@ class Custody:
                     continue
                 if self.max_age is not None and now - hold.since >= self.max_age:
                     self.losses += 1  # it is as good as one
-                    aged.append(hold)
+                    again.append((hold.until, hold))
                     continue
                 if hold.quiet:
-                    self._renew_at(now + self._soon(hold, now), hold)  # it may not be taken back after all
+                    again.append((now + self._soon(hold, now), hold))  # it may not be taken back after all
                     continue
                 hold.extending = True
                 batch.append(hold)
-            for hold in aged:  # only now, or those that end soon would be due again at once
-                self._renew_at(hold.until, hold)
+            for due, hold in again:
+                self._renew_at(due, hold)
         return batch
 
     def renewed(

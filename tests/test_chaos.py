@@ -20,7 +20,7 @@ import pytest
 
 from support.chaos import POOLS, PoolName, draw, run
 
-BUDGET = 25.0  # seconds for each pool
+BUDGET = 15.0  # seconds for each pool
 LEAST = 10  # seeds, however long they take
 ENDED = ("cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
 COUNTED = ("received", *ENDED, "failed", "duplicates", "revived")

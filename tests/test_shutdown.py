@@ -30,6 +30,7 @@ from queue_consumer import (
 )
 from queue_consumer import _drain as drain_module
 from queue_consumer.testing import RecordingObserver
+from support.deaths import family
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, count_walks, in_thread, reconcile, until
 from support.lifecycle_handlers import Gate
 
@@ -491,7 +492,7 @@ def test_a_second_shutdown_cannot_put_the_deadline_off(tmp_path: Any) -> None:
 def test_a_stubborn_child_is_killed(tmp_path: Any) -> None:
     """A child that is stopped, and so would hear nothing else, is killed at the deadline."""
     _, queue, consumer, _ = held(tmp_path, "processes")
-    children = [child for child in psutil.Process().children(recursive=True) if is_ours(child)]
+    children = [child for child in family() if is_ours(child)]
     for child in children:
         child.suspend()
     stats = reconcile(consumer.shutdown(timeout=SOON), queue)
@@ -688,7 +689,7 @@ def fds() -> int:
 
 
 def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
+    return {child.pid for child in family()}
 
 
 def one_life(pool: str, items: list[str], **options: Any) -> Report:

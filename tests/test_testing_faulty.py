@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import CleanupError, Consumer, LeaseLost, MemoryQueue, Report, State, Stats, UsageError
+from queue_consumer import CleanupError, Consumer, LeaseLost, MemoryQueue, Report, State, Stats, Supervision, UsageError
 from queue_consumer.testing import CHAOS, FaultyQueue, Handling, InjectedFault, ManualClock, check_order
 
 LEASE = 30.0
@@ -512,7 +512,9 @@ def test_a_consumer_over_a_faulty_queue_reconciles_and_keeps_the_order(seed: int
         now = faulty.stats()
         return not now["waiting"] + now["delayed"] + now["in_flight"]
 
-    consumer = Consumer(faulty, handler, 2, 3, 2, backoff=lambda attempt: 0.001)
+    # Getters die here by the dozen, so that they are replaced without the usual delay.
+    supervision = Supervision(restart_base=0.001, restart_limit=0.01)
+    consumer = Consumer(faulty, handler, 2, 3, 2, backoff=lambda attempt: 0.001, supervision=supervision)
     with consumer:
         while not at_rest():  # idle it is before that: what is lost comes again when its lease has run out
             assert consumer.wait_idle(20), consumer.stats()

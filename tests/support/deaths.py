@@ -346,6 +346,22 @@ class RefusesReplacements:
 # What is left behind.
 
 
+def family() -> list[psutil.Process]:
+    """Our children and theirs, but for the servers that other tests of this process have on a leash."""
+    found = psutil.Process().children(recursive=True)
+    leashes: set[int] = set()
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(part.endswith("leash.py") for part in process.cmdline()):
+                leashes.add(process.pid)
+    others: list[psutil.Process] = []
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.pid not in leashes and process.ppid() not in leashes:
+                others.append(process)
+    return others
+
+
 def children() -> dict[int, str]:
     """Our children and theirs, but for those that Python keeps for itself."""
     own: set[int | None] = {
@@ -353,7 +369,7 @@ def children() -> dict[int, str]:
         multiprocessing.resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
     }
     found: dict[int, str] = {}
-    for process in psutil.Process().children(recursive=True):
+    for process in family():
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.pid not in own:
                 found[process.pid] = f"{process.status()} {process.cmdline()}"
