@@ -28,6 +28,7 @@ from queue_consumer_sqs import (
     Unreachable,
 )
 from queue_consumer_sqs._access import Access
+from support.lifecycle import until
 from support.proxied import Proxied
 from support.sqs_faults import CUT, DENIED, EXPIRED, GONE, THROTTLED, UNAVAILABLE, Fault
 
@@ -322,16 +323,16 @@ def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_queue_that_could_not_be_opened_leaves_nothing_open(proxied: Proxied) -> None:
     """What was connected for a queue that cannot be used is closed again."""
+    url = proxied.make()
     before = len(os.listdir("/proc/self/fd"))
     proxied.proxy.always(DENIED, "GetQueueAttributes")
-    url = proxied.make()
     for _ in range(5):
         with pytest.raises(AccessDenied):
             proxied.open(url)
     proxied.proxy.always(None, "GetQueueAttributes")
     proxied.proxy.wait_for("GetQueueAttributes", 5)
     proxied.proxy.wait_until(lambda: proxied.proxy.connected == 0)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before, "what the proxy had open to the server is closed, too")
 
 
 # ---------------------------------------------------------------------- checked
