@@ -32,9 +32,8 @@ class TestOnThreads(AsyncPrograms):
     """`SQSQueue`: polls and deletes are made by threads, and handlers run on the loop."""
 
 
-PARTS = ["programs.py", "rules.py"]
-if "SQS_SERVER" in os.environ:  # as in make conformance: the contract takes a minute for each kind of queue
-    PARTS += ["contract.py::TestStandardQueue", "contract.py::TestFifoQueue"]
+LONG = ["contract.py::TestStandardQueue", "contract.py::TestFifoQueue"]  # each takes a minute
+PARTS = ["programs.py", "rules.py", *(LONG if "SQS_SERVER" in os.environ else [])]  # it is set by make conformance
 
 
 @pytest.mark.gap("memory", reason="has no endpoint that another process could be given")
