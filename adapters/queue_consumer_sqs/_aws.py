@@ -43,7 +43,6 @@ class Connections:
         self._session: Any = access.session
         self._polls: Any = None
         self._work: Any = None
-        self.closed = False
         self._process = os.getpid()
         if access.client is not None:
             refuse_parts(access.client)
@@ -87,7 +86,6 @@ class Connections:
         """Close what is ours; a client that was given stays open."""
         with self._lock:
             clients, self._polls, self._work = (self._polls, self._work), None, None
-            self.closed = True
         for client in clients:
             if client is not None and self.access.client is None:
                 close_client(client)
@@ -106,14 +104,10 @@ class Connections:
 class Client:
     """Calls of the service, counted, and their errors as ours."""
 
-    def __init__(self, access: Access, meter: Meter | None = None, connections: Connections | None = None) -> None:
+    def __init__(self, access: Access) -> None:
         self.access = access
-        self.meter = meter or Meter()
-        self._connections = connections or Connections(access)
-
-    def metered(self, meter: Meter) -> Client:
-        """The same connections, on another meter."""
-        return Client(self.access, meter, self._connections)
+        self.meter = Meter()
+        self._connections = Connections(access)
 
     @property
     def raw(self) -> Any:
@@ -154,7 +148,7 @@ class Client:
                 if poll.is_cut:
                     raise Cut
                 answer: dict[str, Any] = polls.receive_message(**arguments)
-            except BaseException:
+            except Exception:  # which a cut connection may raise any of
                 if poll.is_cut:
                     raise Cut from None
                 raise
