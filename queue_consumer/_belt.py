@@ -77,6 +77,7 @@ class Belt:
         prefetch: int | None,
         sorter: Sorter | None = None,
         parallel: bool = False,
+        lingering: Sequence[Any] = (),
     ) -> None:
         # A sorter is to those who put and take what a deque is.
         self.waiting: deque[Parcel] = deque() if sorter is None else cast(Any, sorter)
@@ -90,6 +91,7 @@ class Belt:
         self.shares: list[Share] = []  # one for each getter
         self._handlers = handlers
         self._lane = lane
+        self._lingering = lingering  # lanes where what is done waits for company
         self._ledger = ledger
         self._round = handlers * size
         self._adaptive = prefetch is None
@@ -311,8 +313,9 @@ class Belt:
         return room
 
     def behind(self) -> bool:
-        """True if so much waits for cleanup that getters must stop."""
-        return self._ledger.backlog() > max(ROUNDS * self._round, 2 * self.prefetch)
+        """True if so much waits for cleanup that getters must stop; what waits for company alone is never so much."""
+        company = sum([lane.call_size for lane in self._lingering])
+        return self._ledger.backlog() > max(ROUNDS * self._round, 2 * self.prefetch, 2 * company)
 
     def _adapt(self, now: float) -> None:
         """Hold what the pool handles in a window: a slow handler never hoards, a fast one never waits."""

@@ -95,7 +95,6 @@ class Cleaner:
         self.call_took = TURN  # seconds a call takes, of late
         self._most = most
         self._lingering: dict[Lane, float] = {}  # since when some wait that do not fill a call; the leader's own
-        self._hurry = False
         lingers = [lane.port.cleanup_linger for lane in line.lanes]
         self._glance = LINGER if not all(lingers) else min(max(LINGER, min(lingers) / 10), LONGEST_GLANCE)
         self._later: list[tuple[float, int, Errand]] = []
@@ -120,11 +119,6 @@ class Cleaner:
     def wake(self) -> None:
         """Called by whoever has put something down and finds the leader asleep."""
         self.asleep = False
-        self.bell.ring()
-
-    def hurry(self) -> None:
-        """Let nothing wait for company now: somebody waits for it."""
-        self._hurry = True
         self.bell.ring()
 
     def later(self, errand: Errand, delay: float) -> None:
@@ -177,7 +171,7 @@ class Cleaner:
             if self.given_up:
                 return
             calls = max(1, int(TURN / max(self.call_took, 1e-7)))
-            if self.undone() < self.call_size(self.line.lanes[0]) * calls and not self.waiting and not self.closing:
+            if self.undone() < self.line.lanes[0].call_size * calls and not self.waiting and not self.closing:
                 self.bell.wait(self._glance)
             self.take(calls, hand, linger=not self.closing)
             if not hand and not self.closing:  # all that there is waits for company
@@ -190,9 +184,8 @@ class Cleaner:
         not fill a call is left to wait for company, if its queue would like that.
         """
         waiting = self.waiting
-        hurry, self._hurry = self._hurry, False
         for lane, done in self.done.items():
-            count = min(calls * self.call_size(lane), self._ripe(lane, len(done), hurry) if linger else len(done))
+            count = min(calls * lane.call_size, self._ripe(lane, len(done)) if linger else len(done))
             if count:
                 next_done = done.popleft
                 clean: list[Any] = []
@@ -208,15 +201,15 @@ class Cleaner:
             except IndexError:
                 break
 
-    def _ripe(self, lane: Lane, count: int, hurry: bool) -> int:
-        """How many of so many that wait need wait no longer. In a hurry one call is made at least, full or not."""
+    def _ripe(self, lane: Lane, count: int) -> int:
+        """How many of so many that wait need wait no longer."""
         linger = lane.port.cleanup_linger
         if not linger or not count:
             return count
-        full = count - count % self.call_size(lane)
+        full = count - count % lane.call_size
         if full:
             self._lingering[lane] = now()
-        elif hurry or now() >= self._lingering.setdefault(lane, now()) + linger:
+        elif now() >= self._lingering.setdefault(lane, now()) + linger:
             full = count
         if full == count:
             self._lingering.pop(lane, None)
@@ -234,13 +227,6 @@ class Cleaner:
         if self._later:
             self.bell.wait(self._next_due())
         return bool(self._later)
-
-    def call_size(self, lane: Lane) -> int:
-        """Most items of one call.
-
-        A queue that does not say is not asked to take back more at once than it gave at once.
-        """
-        return lane.port.cleanup_limit or lane.largest_bulk
 
     def work_left(self) -> bool:
         # Hands are looked at last, and first since what failed goes from there to be tried again.
@@ -415,7 +401,7 @@ class Hand(Worker):
 
     def _call_for(self, errand: Errand) -> tuple[Callable[[list[Any]], object] | None, int]:
         """The queue's verb for this errand, and how many items it may carry; None where the queue has none."""
-        port, size = errand.lane.port, self.cleaner.call_size(errand.lane)
+        port, size = errand.lane.port, errand.lane.call_size
         call: Callable[[list[Any]], object] | None
         match errand.verb:
             case "clean" | "drop":

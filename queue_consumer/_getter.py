@@ -282,7 +282,6 @@ class Getter(Worker):
             self.doing = "leases are behind"
         elif self.line.belt.behind():
             self.doing = "cleanup is behind"
-            self._cleaner.hurry()
         elif self.line.belt.ask(self._share, now()):
             return True
         else:

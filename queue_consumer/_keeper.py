@@ -50,16 +50,13 @@ class Keeper(Worker):
         for custody in custodies:
             custody.sleepers.discard(self.bell)
 
-    def _most(self, lane: Lane) -> int:
-        return lane.port.cleanup_limit or lane.largest_bulk
-
     def _renew_some(self, lane: Lane) -> bool:
         """One batch; False if nothing is due, or it is time to end."""
         if self.closing:
             return False
         custody = lane.custody
         assert custody is not None
-        batch = custody.to_renew(self._most(lane), now())
+        batch = custody.to_renew(lane.call_size, now())
         self._note_lateness(custody, max((now() - hold.due for hold in batch), default=0.0))
         if batch:
             self._renew(lane, custody, batch)

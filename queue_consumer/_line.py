@@ -45,6 +45,14 @@ class Lane:
         self._awake = 0
         self._lock = threading.Lock()
 
+    @property
+    def call_size(self) -> int:
+        """Most items of one cleanup, release or extend.
+
+        A queue that does not say is not asked to take back more at once than it gave at once.
+        """
+        return self.port.cleanup_limit or self.largest_bulk
+
     def attempt_of(self, item: Any) -> int | None:
         """How often the item was delivered; None where the queue does not say."""
         return None if self.port.attempt is None else int(self.port.attempt(item))

@@ -46,6 +46,7 @@ class Stations:
             prefetch=options.prefetch,
             sorter=Sorter(lanes, options.lane_policy, options.size, now) if len(lanes) > 1 or keyed else None,
             parallel=len(lanes) > 1,
+            lingering=[lane for lane in lanes if lane.port.cleanup_linger],
         )
         self.line = Line(lanes=lanes, ledger=ledger, belt=belt, observers=observers)
         self.settling = Settling(

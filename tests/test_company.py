@@ -73,11 +73,13 @@ def test_nobody_waits_for_company_for_ever() -> None:
 
 
 def test_what_waits_for_company_keeps_nobody_from_fetching() -> None:
-    """When cleanup is behind because it waits for company, it waits no longer."""
+    """Cleanup is not behind because a call is not full yet, however many fill one; so none is made that is not."""
     queue = Batched(range(200), linger=LONG)
     queue.cleanup_limit = 150
     with Consumer(queue, every, 1, 1, prefetch=0):
         until(lambda: queue.items == [], "all are fetched")
+        until(lambda: queue.cleanups, "a call is full")
+    assert list(map(len, queue.cleanups)) == [150, 50]
 
 
 def test_a_linger_must_be_a_number_of_seconds() -> None:
