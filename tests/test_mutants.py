@@ -35,8 +35,8 @@ every_patch = pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.ste
 
 @pytest.fixture(scope="module")
 def package(root: Path) -> dict[str, str]:
-    """The source files of the package, by their paths from the top."""
-    files = (root / run.PACKAGE).rglob("*.py")
+    """The source files of the packages, by their paths from the top."""
+    files = [path for folder in run.PACKAGES.values() for path in (root / folder).rglob("*.py")]
     return {path.relative_to(root).as_posix(): path.read_text() for path in files}
 
 
@@ -54,9 +54,9 @@ def test_patch_applies(path: Path, package: dict[str, str]) -> None:
 
 @every_patch
 def test_patch_says_what_it_breaks(path: Path) -> None:
-    """Every patch has a sentence that says which promise it breaks, of which section of the contract."""
+    """Every patch has a sentence that says which promise it breaks, of which section of the contract or adapter."""
     promise = run.read(path).promise
-    assert re.fullmatch(r".{12,} \([\d, a-z]+\)", promise), promise
+    assert re.fullmatch(r".{12,} \((?:SQS|[\d, a-z]+)\)", promise), promise
     assert len(promise) < 160
 
 
@@ -126,11 +126,11 @@ def test_patches_that_say_too_little_are_refused(tmp_path: Path, patch: str, hea
         patched(tmp_path, patch, head)
 
 
-def test_only_the_package_is_broken(tmp_path: Path) -> None:
-    """A patch of anything else than the package, of a test for instance, proves nothing."""
+def test_only_packages_are_broken(tmp_path: Path) -> None:
+    """A patch of anything else than the packages, of a test for instance, proves nothing."""
     path = tmp_path / "some.patch"
     path.write_text("Promise: it holds (4)\nTest: t\n--- a/tests/x.py\n+++ b/tests/x.py\n@@ @@\n-a\n+b\n")
-    with pytest.raises(run.BadPatch, match=r"only queue_consumer/ is to be broken"):
+    with pytest.raises(run.BadPatch, match=r"only queue_consumer, adapters/\S+ are to be broken"):
         run.read(path)
 
 
@@ -183,9 +183,10 @@ def test_nothing_of_a_run_is_left_behind(tmp_path: Path, root: Path) -> None:
 
 
 def a_project(folder: Path, root: Path, code: str) -> Path:
-    """A copy of the package with one test, as the runner makes copies of the whole."""
+    """A copy of the packages with one test, as the runner makes copies of the whole."""
     copy = folder.resolve() / "project"
-    shutil.copytree(root / run.PACKAGE, copy / run.PACKAGE, ignore=shutil.ignore_patterns(*run.NOT_COPIED))
+    for package in run.PACKAGES.values():
+        shutil.copytree(root / package, copy / package, ignore=shutil.ignore_patterns(*run.NOT_COPIED))
     shutil.copy(root / "pyproject.toml", copy)
     (copy / "tests").mkdir()
     (copy / "tests" / "test_it.py").write_text(code)

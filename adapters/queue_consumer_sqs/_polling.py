@@ -5,15 +5,20 @@ his name, and what it then gives to nobody is hidden for a whole visibility time
 the last one brought nothing, asks for a short lease only, `idle_lease`; what it brings and is held for longer is
 renewed to the whole one, as leases are. Such a poll can be cut without a second thought: what is lost with it is seen
 again soon. A poll after one that brought something asks for the whole lease, waits a second at most, and is not cut.
+
+**One at a time.** While a queue is idle, one poll waits at it, however many getters there are: more would bring nothing
+sooner, and each costs money. The others wait for its end. Once it has brought something, all poll side by side.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from ._cut import Cut
@@ -21,7 +26,7 @@ from ._errors import SQSError, Unreachable
 from ._health import Health
 from ._limits import BATCH_SIZE
 from ._message import SQSMessage
-from ._steps import Ask, Steps, Wait
+from ._steps import Ask, Steps, Until, Wait
 
 __all__ = ["Polling"]
 
@@ -70,7 +75,9 @@ class Polling:
         self._poll_interval = poll_interval
         self._batch_size = batch_size
         self._message = message
+        self._lock = threading.Lock()
         self._idle = True  # the last poll brought nothing
+        self._turn: tuple[int, Future[None]] | None = None  # the process that polls an idle queue, until it has
         self._next_poll = 0.0  # not before
 
     def get(self, limit: int | None) -> Steps[list[SQSMessage]]:
@@ -112,26 +119,44 @@ class Polling:
 
     def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
         """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
-        ask, lease = self._next(most, wait)
-        while True:
-            try:
-                answer = yield ask
-            except SQSError as error:
-                if not isinstance(error, Unreachable):  # what did not arrive is asked for once more by the same words
-                    ask, lease = self._next(most, wait)
-                pause = self.health.failed(error)
-                if once:
-                    return []  # those that came already are not to wait for the rest
-                yield Wait(pause)
-                continue
-            self.health.answered()
-            messages = self.messages(answer, lease)
-            self._idle = not messages
-            return messages
+        turn = (yield from self._take_turn()) if wait else None
+        ask, lease = self._next(most, wait, idle=turn is not None)
+        try:
+            while True:
+                try:
+                    answer = yield ask
+                except SQSError as error:
+                    if not isinstance(error, Unreachable):  # what did not arrive is asked for again by the same words
+                        ask, lease = self._next(most, wait, idle=turn is not None)
+                    pause = self.health.failed(error)
+                    if once:
+                        return []  # those that came already are not to wait for the rest
+                    yield Wait(pause)
+                    continue
+                self.health.answered()
+                messages = self.messages(answer, lease)
+                self._idle = not messages
+                return messages
+        finally:
+            if turn is not None:
+                self._turn = None
+                turn.set_result(None)
 
-    def _next(self, most: int, wait: int) -> tuple[Ask, float]:
+    def _take_turn(self) -> Steps[Future[None] | None]:
+        """While the queue is idle, whoever polls does so alone: wait for that. None: it is not idle any more."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                if self._turn is None or self._turn[0] != os.getpid():  # then we are a fork of it
+                    turn: Future[None] = Future()
+                    self._turn = os.getpid(), turn
+                    return turn
+                _, running = self._turn
+            yield Until(running)
+
+    def _next(self, most: int, wait: int, *, idle: bool) -> tuple[Ask, float]:
         """The next receive, and the lease that it asks for."""
-        idle = self._idle and wait > 0
         lease = self._idle_lease if idle else self._lease
         seconds = wait if idle else min(wait, BUSY_WAIT)
         arguments = self.arguments(most, seconds, lease)

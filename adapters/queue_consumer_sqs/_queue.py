@@ -13,7 +13,7 @@ from ._limits import BATCH_SIZE, WAIT_TIME
 from ._message import SQSMessage
 from ._opened import Opened
 from ._send import Sender
-from ._steps import Answer, Ask, Step, Wait, take
+from ._steps import Answer, Ask, Step, Until, Wait, take
 
 __all__ = ["SQSQueue"]
 
@@ -24,7 +24,7 @@ class SQSQueue(Opened):
     Args:
         queue: its name, or its URL.
         region, profile, account_id, access_key_id, secret_access_key, session_token, endpoint_url, retries, session,
-            client, prefix: see `Access`.
+            client, prefix, transport: see `Access`.
         wait_time: seconds that a poll waits for a message, 0 to 20. 0 is a short poll.
         poll_interval: seconds between short polls while they bring nothing; None: one second.
         batch_size: the most messages of one `get`; more than 10 take several receives.
@@ -163,6 +163,9 @@ class SQSQueue(Opened):
         match step:
             case Wait(seconds):
                 return self._wait(seconds, interrupts)
+            case Until(over):
+                over.result()
+                return {}
             case Ask(arguments, uncut):
                 return self._receive(arguments, uncut, interrupts)
             case _:

@@ -7,15 +7,22 @@ is the result. So a queue that blocks and one that awaits decide everything alik
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-__all__ = ["Answer", "Ask", "Call", "Step", "Steps", "Wait", "take", "take_async"]
+__all__ = ["Answer", "Ask", "Call", "Step", "Steps", "Until", "Wait", "take", "take_async"]
 
 
 class Wait(NamedTuple):
     """Let time pass; `Cut` if the queue is interrupted."""
 
     seconds: float
+
+
+class Until(NamedTuple):
+    """Let something else be over, which an interrupt ends too."""
+
+    over: Future[None]
 
 
 class Ask(NamedTuple):
@@ -33,7 +40,7 @@ class Call(NamedTuple):
 
 
 Result = TypeVar("Result")
-Step: TypeAlias = Wait | Ask | Call
+Step: TypeAlias = Wait | Until | Ask | Call
 Answer: TypeAlias = Mapping[str, Any]
 Steps: TypeAlias = Generator[Step, Answer, Result]
 

@@ -2,7 +2,7 @@
 
 Every `*.patch` beside this file breaks one promise, and says which, and which tests must turn red with it:
 
-    Promise: what holds no longer (section of the contract)
+    Promise: what holds no longer (section of the contract, or the adapter)
     Test: tests/test_x.py::test_y[parameters]
 
     --- a/queue_consumer/z.py
@@ -40,7 +40,7 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PACKAGE = "queue_consumer"
+PACKAGES = {"queue_consumer": "queue_consumer", "queue_consumer_sqs": "adapters/queue_consumer_sqs"}
 TIME = 15.0  # seconds for one test of a mutant, which takes a fraction of it without; a hang is a failure, too
 LONGEST = 120.0  # seconds for all the tests of one mutant
 NOT_COPIED = (".*", "__pycache__", "*.egg-info", "results", "build", "dist")
@@ -116,8 +116,8 @@ def read(path: Path) -> Mutant:
             file, hunk = "", None
         elif line.startswith("+++ ") and not file:
             file = line.removeprefix("+++ ").removeprefix("b/").strip()
-            if not file.startswith(f"{PACKAGE}/"):
-                raise BadPatch(f"line {number}: only {PACKAGE}/ is to be broken, and not {file}")
+            if not file.startswith(tuple(f"{folder}/" for folder in PACKAGES.values())):
+                raise BadPatch(f"line {number}: only {', '.join(PACKAGES.values())} are to be broken, and not {file}")
         elif line.startswith("@@") and file:
             hunk = Hunk(file)
             mutant.hunks.append(hunk)
@@ -176,23 +176,25 @@ def copied(to: Path) -> Path:
 
 def guard(copy: Path) -> None:
     """Have pytest refuse to run in this copy if what its tests would import is not the copy."""
-    (copy / f"{GUARD}.py").write_text(GUARD_CODE.format(package=PACKAGE, copy=str(copy)))
+    (copy / f"{GUARD}.py").write_text(GUARD_CODE.format(packages=", ".join(PACKAGES), copy=str(copy)))
 
 
 # Of a mutant that is not what the tests import, nothing would turn red.
 GUARD_CODE = """
-import pathlib, {package}
+import pathlib, {packages}
 
-found = pathlib.Path({package}.__file__).resolve()
-if pathlib.Path({copy!r}).resolve() not in found.parents:
-    raise ImportError(f"the tests would import {{found}} and not the copy")
+for package in ({packages}):
+    found = pathlib.Path(package.__file__).resolve()
+    if pathlib.Path({copy!r}).resolve() not in found.parents:
+        raise ImportError(f"the tests would import {{found}} and not the copy")
 """
 
 
 def run_tests(copy: Path, tests: Sequence[str], *options: str, limit: float) -> Ran:
     """Run these tests in a copy of the project, child processes included, for `limit` seconds at most."""
     command = [sys.executable, "-m", "pytest", "-p", GUARD, "-p", "no:cacheprovider", "-q", "--tb=short", *options]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    sources = os.pathsep.join([str(copy), str(copy / "adapters")])
+    environment = {**os.environ, "PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.monotonic()
     with tempfile.TemporaryFile() as file:  # and not a pipe, whose end would wait for whoever was left behind
         process = subprocess.Popen(

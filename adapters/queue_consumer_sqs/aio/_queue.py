@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from .._access import Access
@@ -15,7 +16,7 @@ from .._limits import BATCH_SIZE, WAIT_TIME
 from .._message import SQSMessage
 from .._opened import Opened
 from .._send import Sender, entry_of
-from .._steps import Answer, Ask, Step, Wait, take_async
+from .._steps import Answer, Ask, Step, Until, Wait, take_async
 from ._client import AsyncClient, needed
 
 __all__ = ["AsyncSQSQueue"]
@@ -158,6 +159,9 @@ class AsyncSQSQueue(Opened):
             case Wait(seconds):
                 await self._cuttable(lambda: asyncio.sleep(seconds), 0, interrupts)
                 return {}
+            case Until(over):
+                await self._cuttable(lambda: seeing(over), 0, interrupts)
+                return {}
             case Ask(arguments, uncut):
                 return await self._cuttable(lambda: self.client.receive(**arguments), uncut, interrupts)
             case _:
@@ -181,3 +185,8 @@ class AsyncSQSQueue(Opened):
         finally:
             with self._changed:
                 del self._waiting[task]
+
+
+async def seeing(over: Future[None]) -> None:
+    """Wait for it, and leave it as it is if that is cancelled."""
+    await asyncio.shield(asyncio.wrap_future(over))

@@ -5,6 +5,7 @@ All of it is told by the log of a proxy between the queue and the server.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import ssl
 import threading
@@ -20,7 +21,8 @@ from queue_consumer_sqs import InvalidRequest, SQSError, SQSMessage, SQSQueue, U
 from queue_consumer_sqs._aws import make_cuttable
 from queue_consumer_sqs._cut import Cut, Poll, no_poll
 from queue_consumer_sqs._health import Health
-from queue_consumer_sqs._polling import Pace
+from queue_consumer_sqs._polling import Pace, Polling
+from queue_consumer_sqs._steps import Ask, Until
 from queue_consumer_sqs.testing import MemorySQS
 from support.proxied import Proxied, Running
 from support.sqs_calls import PATIENCE, Call
@@ -251,17 +253,80 @@ def test_short_polls_find_what_comes(proxied: Proxied) -> None:
     assert set(asked(proxied.proxy.calls("ReceiveMessage"), "WaitTimeSeconds")) == {0}
 
 
+# ---------------------------------------------------------------------- one at a time
+
+
+def test_one_poll_waits_at_an_idle_queue(proxied: Proxied) -> None:
+    """However many getters there are, from the first moment on."""
+    queue = proxied.queue(wait_time=1)
+    with Consumer(queue, each(ignore), max_workers=8, max_handlers=1, prefetch=100):
+        proxied.proxy.wait_for("ReceiveMessage", 4, where=is_over)
+        calls = proxied.proxy.calls("ReceiveMessage")
+    assert all(call.ended <= following.began for call, following in itertools.pairwise(calls[:4]))
+
+
+def polling_of(queue: SQSQueue) -> Polling:
+    return queue._polling
+
+
+def message_of(proxied: Proxied, queue: SQSQueue) -> dict[str, Any]:
+    """An answer of the service that has one message."""
+    proxied.send(queue.url, "text")
+    answer: dict[str, Any] = proxied.client.receive_message(QueueUrl=queue.url, WaitTimeSeconds=10)
+    return answer
+
+
+def test_the_next_polls_when_the_one_that_waits_is_over(proxied: Proxied) -> None:
+    """Also if that was cut, or came to nothing."""
+    polling = polling_of(proxied.queue())
+    one, other, third = polling.get(10), polling.get(10), polling.get(10)
+    assert isinstance(next(one), Ask)
+    ends = [step.over for step in map(next, (other, third)) if isinstance(step, Until)]
+    assert [end.done() for end in ends] == [False, False]
+    with pytest.raises(StopIteration):
+        one.throw(Cut())
+    assert [end.done() for end in ends] == [True, True]
+    assert isinstance(other.send({}), Ask)
+    again = third.send({})
+    assert isinstance(again, Until)
+    with pytest.raises(StopIteration):
+        other.send({})
+    assert again.over.done()
+    assert isinstance(third.send({}), Ask)
+
+
+def test_all_poll_once_one_has_brought_something(proxied: Proxied) -> None:
+    """They do not wait for each other, and each poll waits a second, with the whole lease."""
+    queue = proxied.queue(visibility_timeout=60)
+    polling = polling_of(queue)
+    one, other, third = polling.get(10), polling.get(10), polling.get(10)
+    assert [type(next(get)) for get in (one, other)] == [Ask, Until]
+    with pytest.raises(StopIteration):
+        one.send(message_of(proxied, queue))
+    for step in (other.send({}), next(third)):
+        assert isinstance(step, Ask)
+        assert (step.arguments["WaitTimeSeconds"], step.arguments["VisibilityTimeout"]) == (1, 60)
+
+
+def test_a_fork_waits_for_no_poll_of_its_parent(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that waits in the process that it was forked from is over for that one only."""
+    polling = polling_of(proxied.queue())
+    ours, forks = polling.get(10), polling.get(10)
+    assert isinstance(next(ours), Ask)
+    monkeypatch.setattr("queue_consumer_sqs._polling.os.getpid", lambda: -1)
+    assert isinstance(next(forks), Ask)
+
+
 # ---------------------------------------------------------------------- how a poll ends
 
 
 def test_interrupt_cuts_idle_polls(proxied: Proxied) -> None:
-    """All polls that wait for something to come end at once, and the server was not waited for."""
+    """All that wait for something to come end at once, and the server was not waited for."""
     queue = proxied.queue()
-    polls = [waiting(proxied, queue.get) for _ in range(4)]
-    queue.interrupt()
-    assert [poll.result() for poll in polls] == [[]] * 4
-    calls = proxied.proxy.wait_for("ReceiveMessage", 4, where=lambda call: call.hung_up)
-    assert not any(call.answered for call in calls)
+    polls = [waiting(proxied, queue.get), *(Running(queue.get) for _ in range(3))]
+    assert [interrupted(queue, poll) for poll in polls] == [[]] * 4
+    (call,) = proxied.proxy.wait_for("ReceiveMessage", where=lambda call: call.hung_up)
+    assert not call.answered
     assert queue.stats()["state"] == "ok"
 
 
@@ -587,7 +652,7 @@ def test_deletes_do_not_wait_behind_polls(proxied: Proxied) -> None:
     messages = queue.receive(3)
     while len(messages) < 3:
         messages += queue.receive(3 - len(messages))
-    polls = [waiting(proxied, queue.get) for _ in range(60)]
+    polls = [waiting(proxied, functools.partial(queue.receive, wait_time=20)) for _ in range(60)]
     queue.cleanup(messages[:1])
     queue.extend(messages[1:2], 60)
     queue.release(messages[2:], 60)
@@ -596,9 +661,10 @@ def test_deletes_do_not_wait_behind_polls(proxied: Proxied) -> None:
     work = proxied.proxy.calls("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
     assert len(work) == 3
     assert not {call.connection for call in work} & {call.connection for call in waiting_still}
-    queue.interrupt()
+    proxied.proxy.hang_up()
     for poll in polls:
-        assert poll.result() == []
+        with pytest.raises(Unreachable):
+            poll.result()
 
 
 def test_connections_are_kept(proxied: Proxied) -> None:

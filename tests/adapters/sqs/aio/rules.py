@@ -262,17 +262,33 @@ def test_deletes_do_not_wait_for_polls(proxied: Proxied, open_queue: Open) -> No
     polls = 60  # more than one pool has
 
     async def program(queue: AsyncSQSQueue) -> None:
-        getting = [asyncio.create_task(queue.get()) for _ in range(polls)]
+        receiving = [asyncio.create_task(queue.receive(wait_time=20)) for _ in range(polls)]
         await called(proxied, "ReceiveMessage", 50)
         assert await queue.put("a")
-        while not any(task.done() for task in getting):
-            await asyncio.wait(getting, return_when=asyncio.FIRST_COMPLETED)
-        (messages,) = [task.result() for task in getting if task.done() and task.result()]
+        while not any(task.done() for task in receiving):
+            await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
+        (messages,) = [task.result() for task in receiving if task.done() and task.result()]
         await queue.cleanup(messages)
-        queue.interrupt()
-        assert all(got == [] for got in await asyncio.gather(*(task for task in getting if not task.done())))
+        for task in receiving:
+            task.cancel()
 
     run(open_queue(proxied.make()), program)
+
+
+def test_one_poll_waits_at_an_idle_queue(proxied: Proxied, open_queue: Open) -> None:
+    """The others wait for its end, then for the next one; an interrupt ends them all."""
+
+    async def program(queue: AsyncSQSQueue) -> None:
+        getting = [asyncio.create_task(queue.get()) for _ in range(3)]
+        await called(proxied, "ReceiveMessage", 1)
+        proxied.proxy.hang_up()
+        await called(proxied, "ReceiveMessage", 2)
+        getting[1].cancel()
+        queue.interrupt()
+        assert await asyncio.gather(getting[0], getting[2]) == [[], []]
+
+    run(open_queue(proxied.make()), program)
+    assert len(proxied.proxy.calls("ReceiveMessage")) == 2
 
 
 def test_a_client_is_refused(proxied: Proxied) -> None:
