@@ -314,7 +314,7 @@ class Belt:
 
     def behind(self) -> bool:
         """True if so much waits for cleanup that getters must stop; what waits for company alone is never so much."""
-        company = sum([lane.call_size for lane in self._lingering])
+        company: int = sum([lane.call_size for lane in self._lingering])
         return self._ledger.backlog() > max(ROUNDS * self._round, 2 * self.prefetch, 2 * company)
 
     def _adapt(self, now: float) -> None:

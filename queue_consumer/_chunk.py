@@ -262,6 +262,15 @@ class Verdict:
     passed: bool = False  # the rest was there for the taking, and the handler returned without it
 
 
+def is_consumed(receipt: Receipt, size: int, taken: int, ending: Ending) -> bool:
+    """True if all is, as nearly always, so that no verdict is needed."""
+    if ending.how != "returned" or taken != size:
+        return False
+    if receipt != "explicit":
+        return not ending.decided
+    return len(ending.decided) == size and all(fate.name == "consumed" for fate in ending.decided.values())
+
+
 def judge(receipt: Receipt, size: int, taken: int, exhausted: bool, ending: Ending) -> Verdict:
     """Say what becomes of each of `size` items, of which `taken` were given to the handler."""
     verdict = Verdict()

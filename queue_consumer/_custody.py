@@ -138,45 +138,49 @@ class Custody:
             came: when it was there. A poll waits for most of its time, so of that a part of a lease counts at most.
             early: from 0 to 1, at random: how much of its margin before half-time it is to be renewed.
         """
-        now = came if self.lease is None else max(asked, came - self.lease * JOURNEY)
-        leases = None if self._lease_of is None or self.lease is None else list(map(self._lease_for, items))
+        leases = self._leases(items)
         identities, broken = self._identities(items)
         arrival = Arrival([], [], broken, [])
         if self.lease is None and not broken and not any(identity is not None for identity in identities):
             arrival.fresh.extend(items)
             return arrival
-        until = NEVER if self.lease is None else now + self.lease
-        done = self._memory
         with self._changed:
-            if self.lease is None and not broken and self._are_new(items, identities):  # as nearly always
-                holds = [Hold(item, identity, now, until) for item, identity in zip(items, identities, strict=True)]
-                self._by_object.update(zip(map(id, items), holds, strict=True))
-                self._by_identity.update(zip(identities, holds, strict=True))
+            due = self.due()
+            if not broken and len(set(leases)) == 1 and self._are_new(items, identities):  # as nearly always
+                self._hold_all(items, identities, begin(leases[0], asked, came), leases[0], early)
                 arrival.fresh.extend(items)
-                return arrival
-            for index, (item, identity) in enumerate(zip(items, identities, strict=True)):
-                if identity is BROKEN:
-                    continue
-                if leases is not None:
-                    now = max(asked, came - leases[index] * JOURNEY)
-                    until = now + leases[index]
-                if identity is not None:
-                    if done and done.has(identity, now):
-                        arrival.done.append(item)
-                        continue
-                    older = self._by_identity.get(identity)
-                    if older is not None and not older.may_come_again(item):
-                        arrival.replaced.append(older.item)
-                        self._replace(older, item, now, until)
-                        continue
-                elif self.lease is None:
-                    arrival.fresh.append(item)
-                    continue
-                arrival.fresh.append(item)
-                self._hold(item, identity, now, until, early)
-        for sleeper in list(self.sleepers):
-            sleeper.ring()
+            else:
+                for item, identity, lease in zip(items, identities, leases, strict=True):
+                    self._receive_one(arrival, item, identity, begin(lease, asked, came), lease, early)
+            sooner = self.due() < due
+        if sooner:
+            for sleeper in list(self.sleepers):
+                sleeper.ring()
         return arrival
+
+    def _receive_one(
+        self, arrival: Arrival, item: Any, identity: Hashable, now: float, lease: float, early: float
+    ) -> None:
+        if identity is BROKEN:
+            return
+        if identity is not None:
+            if self._memory and self._memory.has(identity, now):
+                arrival.done.append(item)
+                return
+            older = self._by_identity.get(identity)
+            if older is not None and not older.may_come_again(item):
+                arrival.replaced.append(older.item)
+                self._replace(older, item, now, now + lease)
+                return
+        arrival.fresh.append(item)
+        if identity is not None or self.lease is not None:
+            self._hold(item, identity, now, now + lease, early)
+
+    def _leases(self, items: Sequence[Any]) -> list[float]:
+        """For how long the queue hid each."""
+        if self._lease_of is None or self.lease is None:
+            return [NEVER if self.lease is None else self.lease] * len(items)
+        return list(map(self._lease_for, items))
 
     def _lease_for(self, item: Any) -> float:
         """For how long the queue hid this one."""
@@ -226,6 +230,19 @@ class Custody:
             and self._memory.knows_none(identities)
         )
 
+    def _hold_all(
+        self, items: Sequence[Any], identities: list[Hashable], now: float, lease: float, early: float
+    ) -> None:
+        """As `_hold` of each, where all are new."""
+        until = now + lease
+        holds = [Hold(item, identity, now, until) for item, identity in zip(items, identities, strict=True)]
+        self._by_object.update(zip(map(id, items), holds, strict=True))
+        self._by_identity.update(zip(identities, holds, strict=True))
+        if self.lease is not None and self._renewed:
+            due = now + lease * (0.5 - MARGIN * early)
+            for hold in holds:
+                self._renew_at(due, hold)
+
     def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
         hold = self._by_object.get(id(item))
         if hold is not None:
@@ -265,6 +282,15 @@ class Custody:
             with self._changed:
                 self._lose(hold)
         return hold.lost
+
+    def keeps(self, items: Iterable[Any], now: float) -> bool:
+        """True if none of these is lost or too old, as nearly always."""
+        oldest = -NEVER if self.max_age is None else now - self.max_age
+        for item in items:
+            hold = self._by_object.get(id(item))
+            if hold is not None and (hold.lost or hold.until <= now or hold.since <= oldest):
+                return False
+        return True
 
     def leave(self, items: Iterable[Any]) -> None:
         """These are to be given back: what comes of them from now on is handled anew, before what is behind it."""
@@ -455,3 +481,8 @@ class Custody:
 
     def __len__(self) -> int:
         return len(self._by_object)
+
+
+def begin(lease: float, asked: float, came: float) -> float:
+    """When a lease began of what was asked for and came at these times."""
+    return came if lease == NEVER else max(asked, came - lease * JOURNEY)

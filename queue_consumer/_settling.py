@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from ._chunk import RETURNED, Chunk, Ending, Failure, Fate, Receipt, judge
+from ._chunk import Chunk, Ending, Failure, Fate, Receipt, is_consumed, judge
 from ._cleaner import Cleaner, Errand
 from ._events import CallbackFailed, ChunkHandled, log
 from ._keys import keys_of
@@ -39,7 +39,7 @@ class Settling:
     def settle(self, chunk: Chunk, ending: Ending, tally: Tally, worker: str, took: float) -> None:
         """Decide on every item of a chunk whose handler call has ended."""
         line, lane, items = self._line, chunk.lane, chunk.items
-        if ending == RETURNED and chunk.taken == len(items) and self._receipt != "explicit":
+        if is_consumed(self._receipt, len(items), chunk.taken, ending):
             self._consume(chunk, tally, worker, took)
             return
         verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, ending)
@@ -71,7 +71,7 @@ class Settling:
             line.observers.tell(handled(worker, took, failure, consumed, items_failed, dropped, rest))
 
     def _consume(self, chunk: Chunk, tally: Tally, worker: str, took: float) -> None:
-        """Everything is consumed, as nearly always: no verdict needed."""
+        """All of it is consumed."""
         self.clean(chunk.items, chunk.lane, tally)
         self._line.belt.ended(chunk, chunk.keys or ())
         if self._line.observed:
@@ -146,11 +146,11 @@ class Settling:
     def admit(self, chunk: Chunk, tally: Tally) -> bool:
         """See which of a chunk's items are still ours, before they are handed over; False if none is."""
         custody, at = chunk.lane.custody, now()
-        if custody is None or custody.lease is None:
+        if custody is None or custody.lease is None or custody.keeps(chunk.items, at):
             return True
         lost = [index for index, item in enumerate(chunk.items) if custody.lost(item, at)]
         old = [index for index, item in enumerate(chunk.items) if index not in lost and custody.aged(item, at)]
-        if not lost and not old:
+        if not lost and not old:  # renewed at the last moment
             return True
         items, keys = chunk.items, chunk.keys
         kept = [index for index in range(len(items)) if index not in lost and index not in old]

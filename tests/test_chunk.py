@@ -20,6 +20,7 @@ from queue_consumer._chunk import (
     Fate,
     Receipt,
     Verdict,
+    is_consumed,
     judge,
     raised,
     returned,
@@ -238,6 +239,27 @@ def test_nothing_is_consumed_after_a_raise_past_the_end(call: tuple[Receipt, int
         return
     verdict = judge(receipt, size, count, True, ending)
     assert all(ending.decided.get(index) is CONSUMED for index in verdict.consumed)
+
+
+@given(calls())
+def test_what_needs_no_verdict_is_consumed(call: tuple[Receipt, int, int, bool, Ending]) -> None:
+    """Where the short way says that all is consumed, so would the verdict."""
+    receipt, size, taken, exhausted, ending = call
+    if is_consumed(receipt, size, taken, ending):
+        assert judge(receipt, size, taken, exhausted, ending) == Verdict(consumed=list(range(size)))
+
+
+@pytest.mark.parametrize("receipt", RECEIPTS)
+@pytest.mark.parametrize("size", SIZES)
+def test_what_needs_no_verdict(receipt: Receipt, size: int) -> None:
+    """A handler that took all and returned; where it has to say so, it acknowledged each, and nothing else will do."""
+    said = dict.fromkeys(range(size), CONSUMED) if receipt == "explicit" else {}
+    assert is_consumed(receipt, size, size, Ending("returned", decided=said))
+    assert not is_consumed(receipt, size, size, Ending("raised", WHY, decided=said))
+    assert not is_consumed(receipt, size, size, Ending("returned", decided={**said, size - 1: Fate("dropped")}))
+    if size > 1:
+        assert not is_consumed(receipt, size, size - 1, Ending("returned", decided=said))
+        assert not is_consumed(receipt, size, size, Ending("returned", decided={0: CONSUMED}))
 
 
 @given(calls())

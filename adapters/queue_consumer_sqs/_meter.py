@@ -25,15 +25,14 @@ class Meter:
 
     def count(self, operation: str, arguments: Mapping[str, Any]) -> None:
         """One call was made, whether or not it succeeded."""
-        sent = arguments.get("MessageBody") or ""
-        size = len(sent) if sent else sum(len(entry.get("MessageBody", "")) for entry in arguments.get("Entries", ()))
+        size = sum(map(size_of, arguments.get("Entries", (arguments,)))) if operation.startswith("send_") else 0
         with self._lock:
             self._calls[operation] += 1
             self._requests += max(1, -(-size // CHUNK))
 
     def received(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """One receive was answered."""
-        size = sum(len(message.get("Body", "")) for message in messages)
+        size = sum([len(message.get("Body", "")) for message in messages])
         with self._lock:
             self._messages += len(messages)
             self._empty += not messages
@@ -56,3 +55,8 @@ class Meter:
             "empty_receives": empty / receives if receives else None,
             "dollars": requests * (PRICE_FIFO if self.fifo else PRICE),
         }
+
+
+def size_of(entry: Mapping[str, Any]) -> int:
+    """Of a message to be sent."""
+    return len(entry.get("MessageBody") or "")

@@ -45,7 +45,7 @@ class Polling:
         wait_time: seconds that a poll waits.
         poll_interval: seconds between short polls that bring nothing.
         batch_size: the most messages of one `get`.
-        message: makes a message of what the service gave, and of the lease that it came with.
+        message: makes a message of what the service gave, of the lease that it came with, and of when.
 
     Attributes:
         health: of the queue, as its polls see it.
@@ -63,7 +63,7 @@ class Polling:
         wait_time: float,
         poll_interval: float,
         batch_size: int,
-        message: Callable[[Mapping[str, Any], float], SQSMessage],
+        message: Callable[[Mapping[str, Any], float, float], SQSMessage],
     ) -> None:
         self.health = Health(name)
         self.pace = Pace()
@@ -115,7 +115,8 @@ class Polling:
     def messages(self, answer: Mapping[str, Any], lease: float | None = None) -> list[SQSMessage]:
         """What a receive brought that hid for so long."""
         lease = self._lease if lease is None else lease
-        return [self._message(given, lease) for given in answer.get("Messages") or ()]
+        now = time.time()
+        return [self._message(given, lease, now) for given in answer.get("Messages") or ()]
 
     def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
         """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
