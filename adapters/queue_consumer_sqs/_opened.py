@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,7 +151,7 @@ class Opened:
         """The queue is found: keep what found it, or make of it what is needed."""
         raise NotImplementedError
 
-    def _message(self, given: Mapping[str, Any], lease: float) -> SQSMessage:
+    def _message(self, given: Mapping[str, Any], lease: float, came: float) -> SQSMessage:
         return SQSMessage(
             id=given.get("MessageId", ""),
             body=given.get("Body", ""),
@@ -163,7 +162,7 @@ class Opened:
             bus=self.bus,
             priority=self.priority,
             lease=lease,
-            received_at=time.time(),
+            received_at=came,
         )
 
 
