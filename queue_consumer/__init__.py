@@ -72,6 +72,7 @@ from ._queues import (
     SupportsRelease,
     SupportsStats,
 )
+from ._status import LaneStatus, WorkerStatus
 from ._supervision import Supervision
 from .handlers import each
 from .memory import MemoryMessage, MemoryQueue
@@ -105,6 +106,7 @@ __all__ = [
     "ItemsLost",
     "ItemsReleased",
     "Lane",
+    "LaneStatus",
     "LeaseLost",
     "LeasesBehind",
     "Leftover",
@@ -143,6 +145,7 @@ __all__ = [
     "UsageError",
     "WorkerDied",
     "WorkerRevived",
+    "WorkerStatus",
     "current",
     "each",
 ]

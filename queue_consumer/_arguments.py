@@ -95,10 +95,7 @@ def checked(
     check_callable("stop_when", stop_when, "with Stats", None)
     check_is("with_thread_executor", with_thread_executor, bool)
     check_is("owns_queue", owns_queue, bool)
-    listening: tuple[Any, ...] = tuple(observers) if hasattr(observers, "__iter__") else (observers,)
-    for observer in listening:
-        if not callable(observer) or not binds(observer, None):
-            raise TypeError(f"observers must be callables of one event; got {observer!r}")
+    listening = checked_observers(observers)
     if (max_attempts is None) != (dead_letter is None):
         raise ValueError(
             f"max_attempts and dead_letter go together; got max_attempts={max_attempts!r}, dead_letter={dead_letter!r}"
@@ -190,6 +187,14 @@ def check_is(name: str, value: Any, kind: type, *, optional: bool = False) -> No
         allowed = kind.__name__ + (", or None" if optional else "")
         article = "an" if allowed[0] in "AEIOU" else "a"
         raise TypeError(f"{name} must be {article} {allowed}; got {value!r}")
+
+
+def checked_observers(observers: Any) -> tuple[Observer, ...]:
+    listening: tuple[Any, ...] = tuple(observers) if hasattr(observers, "__iter__") else (observers,)
+    for observer in listening:
+        if not callable(observer) or not binds(observer, None):
+            raise TypeError(f"observers must be callables of one event; got {observer!r}")
+    return listening
 
 
 def check_callable(name: str, value: Any, how: str, *arguments: Any) -> None:

@@ -265,6 +265,15 @@ class Belt:
         """The items that wait, for the ledger's count."""
         return [self.chunk_of(parcel).items for parcel in list(self.waiting)]
 
+    def resize(self, handlers: int) -> None:
+        """From now on there are so many handlers."""
+        with self._lock:
+            self._handlers, self._round = handlers, handlers * self.size
+            if self._adaptive:
+                self.prefetch = self._round
+                self._set_low()
+        self.let_in()
+
     def ask(self, share: Share, now: float) -> bool:
         """Take a share of the room, for as many items as it says then; False if there is no room."""
         if self.parallel:

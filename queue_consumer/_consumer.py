@@ -6,13 +6,25 @@ import contextvars
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from typing_extensions import TypeVar
 
-from ._arguments import POLLING_TIME, STUCK_TIME, PoolName, changes_of, check_is, check_loop, checked
+from ._arguments import (
+    POLLING_TIME,
+    STUCK_TIME,
+    Options,
+    PoolName,
+    changes_of,
+    check_is,
+    check_loop,
+    checked,
+    checked_observers,
+)
 from ._bells import Bell
 from ._chunk import Failure, Receipt
 from ._custody import Custody
@@ -28,7 +40,8 @@ from ._once import Once
 from ._port import Plug, is_async
 from ._signals import taken
 from ._stations import Stations
-from ._supervision import Supervision, Watch, check_seconds
+from ._status import LaneStatus, WorkerStatus
+from ._supervision import Supervision, Watch, check_seconds, check_whole
 from ._supervisor import DRAIN_TIME, Supervisor
 
 if TYPE_CHECKING:
@@ -210,7 +223,9 @@ class Consumer(Generic[T]):
             self._loop.close(1.0)
             raise
         self._supervisor = supervisor  # from here on the state is RUNNING, or DRAINING if stop() came meanwhile
-        started = ConsumerStarted(pool=options.pool, getters=len(supervisor.getters), handlers=options.handlers)
+        started = ConsumerStarted(
+            pool=options.pool, getters=len(supervisor.getters), handlers=options.handlers, stats=self.stats
+        )
         self._observers.tell(started)
         supervisor.start()
 
@@ -405,7 +420,78 @@ class Consumer(Generic[T]):
         self._line.paused = False
         self._line.belt.wake_all()
 
+    # ------------------------------------------------------------------ changing
+
+    def observe(self, *observers: Observer) -> Self:
+        """Have these told of every event too. Before `start()`: a line that nobody listens to is built for that.
+
+        Raises:
+            UsageError: it was started.
+        """
+        added = checked_observers(observers)
+        with self._starting:
+            if self.state is not State.NEW:
+                raise UsageError(f"observe() is for a consumer that was not started; this one is {self.state.value}")
+            self._options = replace(self._options, observers=(*self._options.observers, *added))
+            self._observers.add(added)
+            self._stand_anew()
+        return self
+
+    def resize(self, max_handlers: int) -> None:
+        """Let so many handlers run at once from now on; any thread, at any time.
+
+        New ones come at once. Those that are too many end after the call that they are in, the idle ones first.
+        """
+        check_whole("max_handlers", max_handlers, least=1)
+        with self._starting:
+            self._options = replace(self._options, handlers=max_handlers)
+            if self._supervisor is not None:
+                self._supervisor.resize(max_handlers)
+            elif self.state is State.NEW:
+                self._stand_anew()
+
+    def _stand_anew(self) -> None:
+        """Put the stations together as the options are now; nothing runs yet."""
+        before = self._line
+        self._stations = self._make_stations()
+        self._line = self._stations.line
+        self._line.paused = before.paused
+        if before.asked:  # looked at last: stop() may be called meanwhile
+            self._line.asked = True
+
     # ------------------------------------------------------------------ asking
+
+    @property
+    def queue(self) -> Any:
+        """The queue that it was given."""
+        return self._plug.queue
+
+    @property
+    def options(self) -> Options:
+        """The arguments, with the defaults put in. Read only; `handlers` follows `resize`."""
+        return self._options
+
+    def workers(self, stacks: bool = False) -> tuple[WorkerStatus, ...]:
+        """The getters and handlers as they are now, with their stacks if asked for; none if it does not run.
+
+        A child process is asked for its stack, and has half a second to answer.
+        """
+        supervisor = self._supervisor
+        return () if supervisor is None or supervisor.stopped else tuple(supervisor.workers(stacks))
+
+    def lanes(self) -> tuple[LaneStatus, ...]:
+        """The queues it fetches from, and how much of each waits for a handler."""
+        belt = self._line.belt
+        waiting: Counter[int] = Counter()
+        for parcel in list(belt.waiting):
+            chunk = belt.chunk_of(parcel)
+            waiting[id(chunk.lane)] += len(chunk.items)
+        return tuple(
+            LaneStatus(
+                name=lane.name, priority=lane.priority, waiting=waiting[id(lane)], fetching=self._fetching(of=lane)
+            )
+            for lane in self._lanes
+        )
 
     @property
     def state(self) -> State:
@@ -448,18 +534,19 @@ class Consumer(Generic[T]):
                 held += worker.holds()
         return sum(len(items) for items in held)
 
-    def _fetching(self) -> str:
+    def _fetching(self, of: Lane | None = None) -> str:
         if self.state is not State.RUNNING or self._supervisor is None:
             return self.state.value
         supervisor = self._supervisor
-        doing = [getter.doing for getter in supervisor.getters if getter.alive]
+        getters = [getter for getter in supervisor.getters if of in (None, getter.lane)]
+        doing = [getter.doing for getter in getters if getter.alive]
         if "yes" in doing:
             return "yes"
         if doing and self._line.paused:
             return "paused"
         if doing:
             return next((why for why in doing if why != ASLEEP), ASLEEP)
-        dead = supervisor.getters[0]
+        dead = getters[0]
         due = supervisor.watch.due(dead.name)
         return f"{dead.name} is revived in {max(0.0, (due or now()) - now()):.1f} s: {dead.death()}"
 

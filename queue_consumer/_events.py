@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 from ._chunk import Failure
@@ -45,7 +45,7 @@ log = Log(logging.getLogger("queue_consumer"))
 E = TypeVar("E")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def fact(kind: type[E]) -> type[E]:
     """A frozen dataclass with keywords only. What it is shown as and compared by it has from `Event`: code that is
     made for
@@ -58,10 +58,10 @@ class Event:
     """Something that has happened on the line. Durations are seconds of a monotonic clock."""
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return tuple(getattr(self, field.name) for field in fields(self) if field.compare)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+        shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
@@ -73,11 +73,15 @@ class Event:
 
 @fact
 class ConsumerStarted(Event):
-    """The line is running: its getters, its pool, its cleaner, its supervisor."""
+    """The line is running: its getters, its pool, its cleaner, its supervisor.
+
+    `stats`: the consumer's own, for observers that show more than events tell.
+    """
 
     pool: str
     getters: int
     handlers: int
+    stats: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
 
 @fact
@@ -239,6 +243,9 @@ class Observers:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
+
+    def add(self, observers: Iterable[Observer]) -> None:
+        self._observers += tuple(observers)
 
     def __bool__(self) -> bool:
         return bool(self._observers)

@@ -201,6 +201,20 @@ class Watch:
                 wait = min(wait, limit / 4)  # so it is seen at most a quarter late
         return max(wait, 0.001)
 
+    def expect(self, handlers: int) -> None:
+        """From now on so many may be stuck, unless the policy says how many."""
+        self._stuck_limit = handlers
+
+    def busy_for(self, place: str, busy: Any, now: float) -> float:
+        """For how long this worker has been seen busy with just this."""
+        memory = self._memory.get(place)
+        return now - memory.since if memory is not None and busy is not None and memory.busy == busy else 0.0
+
+    def is_stuck(self, place: str) -> bool:
+        """Whether it has been said that this worker is stuck with its item."""
+        memory = self._memory.get(place)
+        return memory is not None and "stuck_time" in memory.said
+
     def due(self, place: str) -> float | None:
         """When this place is revived, on the clock that `look` is told; None if nobody has died there."""
         memory = self._memory.get(place)

@@ -5,7 +5,7 @@ What to do is decided in `_supervision`; here it is seen and done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ._bells import Latch
 from ._cleaner import Hand
@@ -19,6 +19,7 @@ from ._line import Worker, now
 from ._loops import Loop
 from ._pools._workers import Handler, Pool
 from ._stations import Stations
+from ._status import WorkerStatus
 from ._supervision import Died, GiveUp, Order, Revive, Sighting, Stuck, Watch
 
 DRAIN_TIME = 25.0  # seconds, unless shutdown() says otherwise
@@ -90,6 +91,32 @@ class Supervisor(Worker):
         """End what runs by then, or earlier if that was asked before."""
         self.deadline = deadline if self.deadline is None else min(deadline, self.deadline)
 
+    def resize(self, handlers: int) -> None:
+        """Have so many places for handlers, soon."""
+        self.pool.count = handlers
+        self.watch.expect(handlers)
+        self.line.belt.resize(handlers)
+        self.line.minder.ring()
+
+    def workers(self, stacks: bool) -> Iterator[WorkerStatus]:
+        """The getters and handlers as they are now."""
+        for getter in self.getters:
+            doing = getter.doing if getter.alive else getter.death()
+            stack = getter.stack() if stacks else ""
+            yield WorkerStatus(name=getter.name, kind="getter", doing=doing, stack=stack)
+        for handler in self.pool.everybody():
+            busy = handler.busy
+            stuck = handler.place_lost or self.watch.is_stuck(handler.name)
+            doing = "idle" if busy is None else "stuck" if stuck else "ending" if handler.leaving else "busy"
+            yield WorkerStatus(
+                name=handler.name,
+                kind="handler",
+                doing=doing if handler.alive or handler.finished else handler.death(),
+                item=handler.item(),
+                seconds=self.watch.busy_for(handler.name, busy, now()),
+                stack=handler.stack() if stacks and busy is not None else "",
+            )
+
     @property
     def time_left(self) -> float:
         """Seconds until what runs is ended by force; others may bring that forward at any time."""
@@ -101,6 +128,8 @@ class Supervisor(Worker):
             for order in self.watch.look(self._sightings(), now()):
                 self._carry_out(order)
             self.pool.sweep()
+            if not self.line.asked:
+                self.pool.resize()
             self._look_for_stall()
             self._ask_whether_to_stop()
         except BaseException as error:  # the next walk is the remedy; items are not in these hands
@@ -116,7 +145,7 @@ class Supervisor(Worker):
             error = repr(worker.error)
             sightings.append(Sighting(worker.name, not gone, error, worker.productive))
         for handler in self.pool.everybody():
-            gone = handler.ended and not handler.finished
+            gone = handler.ended and not handler.finished and not handler.leaving
             sightings.append(
                 Sighting(
                     handler.name,
@@ -152,7 +181,7 @@ class Supervisor(Worker):
                 self.line.asked = True
 
     def _worker(self, place: str) -> Worker:
-        workers = (*self.getters, *self.cleaner.hands, *self.pool.handlers, self.keeper)
+        workers = (*self.getters, *self.cleaner.hands, *self.pool.everybody(), self.keeper)
         return next(worker for worker in workers if worker is not None and worker.name == place)
 
     def _revive(self, place: str) -> None:
@@ -187,6 +216,8 @@ class Supervisor(Worker):
             return
         if handler.replaceable == "stand-in":
             self.pool.replace(handler)
+            if handler.leaving:
+                return
             self.revived += 1
             self.line.observers.tell(WorkerRevived(worker=place, restarts=0))
         else:

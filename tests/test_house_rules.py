@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pytest
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_bells", "_errors", "_lifecycle", "_queues", "_signals"),
+    ("_bells", "_errors", "_lifecycle", "_queues", "_signals", "_status"),
     ("_chunk", "_custody", "_ledger", "_loops", "_standard_queues", "_supervision"),
     ("_current", "_events", "_keys", "_port", "policies"),
     ("_lanes",),

@@ -48,7 +48,7 @@ class Terms(NamedTuple):
     """What the children of a pool have in common."""
 
     birth: Birth
-    children: int
+    children: Callable[[], int]
     marks: bool  # receipts are explicit
     flags: int  # items of a chunk of which there is more to say than its word does
     policy: Supervision
@@ -206,6 +206,7 @@ class Child:
         """True if the child should have its next run already while it is busy with this one."""
         return (
             len(self.hand) <= MOST
+            and not self._handler.retired
             and self._handler.line.belt.sorter is None  # or it would hold what is not its turn
             and self._chunk_took * len(self.hand) < RUN_TIME
             and bool(self._handler.line.belt.waiting)
@@ -216,7 +217,7 @@ class Child:
     def _send_run(self, run: list[Parcel]) -> None:
         """Take more chunks to go with these, no more than our share of what waits, and send them."""
         belt = self._handler.line.belt
-        most = 1 if belt.sorter is not None else self._most(len(belt.waiting) // self._terms.children + 1)
+        most = 1 if belt.sorter is not None else self._most(len(belt.waiting) // self._terms.children() + 1)
         while len(run) < most:
             try:
                 parcel = belt.waiting.popleft()

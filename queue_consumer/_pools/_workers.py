@@ -25,6 +25,7 @@ class Handler(Worker):
         self.held: deque[Chunk] = deque()
         self.retired = False  # to take no more chunks
         self.place_lost = False  # its place was given to another
+        self.leaving = False  # there are to be fewer places, and nobody takes this one
 
     @property
     def productive(self) -> bool:
@@ -116,15 +117,35 @@ class Pool:
 
     def __init__(self, make: Callable[[str], Handler], count: int) -> None:
         self._make = make
-        self._count = count
+        self.count = count
+        self._named = 0
         self.handlers: list[Handler] = []
         self.strays: list[Handler] = []  # threads whose place was given away and that have not ended yet
 
     def start(self) -> None:
         """Fill all places; returns when every worker is ready, or raises what keeps one from being so."""
-        self.handlers = [self._make(f"handler-{number + 1}") for number in range(self._count)]
+        self.handlers = [self._next() for _ in range(self.count)]
         for handler in self.handlers:
             handler.start()
+
+    def _next(self) -> Handler:
+        self._named += 1
+        return self._make(f"handler-{self._named}")
+
+    def resize(self) -> None:
+        """Have `count` places. Who loses his, one that is idle if there is one, ends after what is in his hands."""
+        while len(self.handlers) < self.count:
+            new = self._next()
+            self.handlers = [*self.handlers, new]
+            new.start()
+        surplus = len(self.handlers) - self.count
+        if surplus > 0:
+            leaving = sorted(self.handlers[::-1], key=lambda handler: handler.busy is not None)[:surplus]
+            self.strays = [*self.strays, *leaving]
+            self.handlers = [handler for handler in self.handlers if handler not in leaving]
+            for handler in leaving:
+                handler.leaving = True
+                handler.retire()
 
     def dismiss(self) -> None:
         """Take down what was started of a pool that will not run after all."""
@@ -141,6 +162,11 @@ class Pool:
 
     def replace(self, old: Handler) -> None:
         """Put a new worker into this place. One that still runs becomes a stray, and keeps what it holds."""
+        if old.leaving:
+            old.place_lost = True
+            for chunk in list(old.held):
+                old.line.belt.give_up(chunk)
+            return
         new = self._make(old.name)
         if old.alive:
             old.place_lost = True

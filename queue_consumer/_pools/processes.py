@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from .._arguments import Options
@@ -38,6 +39,7 @@ class ProcessHandler(Handler):
         self._child: Child | None = None
         self._where: str | None = None
         self._told = Bell()
+        self._asking = threading.Lock()  # one at a time asks the child where it stands
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by the child, until it ignores it
@@ -93,6 +95,10 @@ class ProcessHandler(Handler):
 
     def stack(self) -> str:
         """Asked of the child; one that is stopped, or holds its interpreter in C code, cannot answer."""
+        with self._asking:
+            return self._ask_where()
+
+    def _ask_where(self) -> str:
         child = self._child
         self._told, self._where = Bell(), None  # an answer that came too late the last time is none to this
         if child is None or not child.tell(wire.STACK):
@@ -150,7 +156,7 @@ class ProcessPool(Pool):
         self.birth = Birth(options.mp_context, options.handler, options.initializer, options.receipt)
         explicit = options.receipt == "explicit"
         flags = options.size if explicit or line.leased else 0
-        self.terms = Terms(self.birth, options.handlers, explicit, flags, policy)
+        self.terms = Terms(self.birth, lambda: self.count, explicit, flags, policy)
 
     def start(self) -> None:
         """Returns when every child is ready.
