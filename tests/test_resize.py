@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from queue_consumer import Consumer, ConsumerStarted, Lane, MemoryQueue, Supervision, UsageError
 from queue_consumer.testing import RecordingObserver
 from support.lifecycle import POOLS, ProbeQueue, consumer_of, reconcile, until
-from support.lifecycle_handlers import Gate
+from support.lifecycle_handlers import Gate, act, act_async
+from support.line_pools import PoolKind
 
 every_pool = pytest.mark.parametrize("pool", POOLS)
+
+
+class Endless:
+    """A queue that always has more, until it is over."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.given = self.cleaned = 0
+
+    def get(self, limit: int) -> list[str]:
+        count = 0 if self.over else limit
+        self.given += count
+        return ["ok"] * count
+
+    def cleanup(self, items: list[str]) -> None:
+        self.cleaned += len(items)
+
+
+def has_handlers(consumer: Consumer[Any], count: int) -> bool:
+    return len([worker for worker in consumer.workers() if worker.kind == "handler"]) == count
+
+
 QUICK = Supervision(polling_time=0.02)
 
 
@@ -47,7 +72,7 @@ def test_fewer_handlers_finish_what_they_hold(pool: str, tmp_path: Path) -> None
         until(lambda: ending() == 2, "two handlers are ending")
         assert consumer.stats().in_flight == 3
         gate.open()
-        until(lambda: len([worker for worker in consumer.workers() if worker.kind == "handler"]) == 1, "two have ended")
+        until(lambda: has_handlers(consumer, 1), "two have ended")
         queue.fill([second.item] * 2)
         second.wait_for(1)
         assert [worker.doing for worker in consumer.workers() if worker.kind == "handler"] == ["busy"]
@@ -57,20 +82,19 @@ def test_fewer_handlers_finish_what_they_hold(pool: str, tmp_path: Path) -> None
 
 
 @every_pool
-def test_a_handler_that_leaves_under_load_leaves(pool: str) -> None:
+def test_a_handler_that_leaves_under_load_leaves(pool: Any) -> None:
     """However much waits, a handler that lost its place takes no more; and nothing is lost by coming and going."""
-    queue = ProbeQueue(["ok"] * 3000)
-    consumer, _ = consumer_of(pool, queue, max_handlers=3, supervision=QUICK)
+    queue = Endless()
+    consumer = PoolKind(pool).consumer(queue, act_async if pool == "coroutines" else act, max_handlers=3)
     with consumer:
         for handlers in (1, 4, 2):
             consumer.resize(handlers)
-            until(
-                lambda: len([worker for worker in consumer.workers() if worker.kind == "handler"]) == handlers,
-                f"there are {handlers} handlers",
-            )
-            queue.fill(["ok"] * 1000)
+            until(partial(has_handlers, consumer, handlers), f"there are {handlers} handlers")
+        queue.over = True
         assert consumer.wait_idle(20)
-    assert reconcile(consumer.shutdown(), queue).cleaned == 6000
+    report = consumer.shutdown()
+    assert report.balanced
+    assert report.stats.cleaned == queue.cleaned == report.stats.received == queue.given
 
 
 def test_a_consumer_can_be_resized_before_it_starts() -> None:
