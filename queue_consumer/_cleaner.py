@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ._bells import Bell
 from ._chunk import Failure
 from ._errors import CleanupError
-from ._events import CallbackFailed, CleanupFailed, ItemsCleaned, ItemsLost, ItemsReleased, log
+from ._events import CallbackFailed, CleanupFailed, ItemsCleaned, ItemsLost, ItemsReleased, ids_of, log
 from ._ledger import Tally
 from ._line import Lane, Line, Worker, now
 
@@ -251,7 +251,7 @@ class Cleaner:
         """Say which leases are lost, once of each."""
         news = lane.custody.news() if lane.custody is not None else []
         if news:
-            log.warning("the leases of %d items are lost", len(news))
+            log.warning("the leases of %d items are lost", len(news), event="ItemsLost", items=ids_of(news))
             self.line.observers.tell(ItemsLost(items=tuple(news)))
 
     def behind(self, item: Any, lane: Lane) -> list[Any]:
@@ -470,7 +470,9 @@ class Hand(Worker):
         verb = "release" if errand.verb == "release" else "cleanup"
         attempt, final = errand.attempt, final or errand.attempt >= ATTEMPTS
         level = logging.ERROR if final else logging.WARNING
-        log.log(level, "%s of %d items failed, attempt %d of %d: %r", verb, len(failed), attempt, ATTEMPTS, error)
+        facts: dict[str, Any] = {"event": "CleanupFailed", "items": ids_of(failed), "attempt": attempt}
+        said = "%s of %d items failed, attempt %d of %d: %r"
+        log.log(level, said, verb, len(failed), attempt, ATTEMPTS, error, **facts)
         if not final:
             if custody is not None:
                 custody.back(failed)

@@ -15,31 +15,39 @@ from ._chunk import Failure
 
 
 class Log:
-    """The logger of the line. What a log handler or filter of the program's raises must not hurt the line either."""
+    """The logger of the line. What a log handler or filter of the program's raises must not hurt the line either.
+
+    `facts` become attributes of the record, for those who log structures: `event`, `worker`, `items` (ids), …
+    """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
-    def log(self, level: int, message: str, *args: object, exc_info: bool = False) -> None:
+    def log(self, level: int, message: str, *args: object, exc_info: bool = False, **facts: Any) -> None:
         try:
-            self._logger.log(level, message, *args, exc_info=exc_info, stacklevel=3)
+            self._logger.log(level, message, *args, exc_info=exc_info, stacklevel=3, extra=facts)
         except Exception:
             pass  # there is nowhere to say so
 
     def debug(self, message: str, *args: object) -> None:
         self.log(logging.DEBUG, message, *args)
 
-    def warning(self, message: str, *args: object) -> None:
-        self.log(logging.WARNING, message, *args)
+    def warning(self, message: str, *args: object, **facts: Any) -> None:
+        self.log(logging.WARNING, message, *args, **facts)
 
-    def error(self, message: str, *args: object) -> None:
-        self.log(logging.ERROR, message, *args)
+    def error(self, message: str, *args: object, **facts: Any) -> None:
+        self.log(logging.ERROR, message, *args, **facts)
 
     def exception(self, message: str, *args: object) -> None:
         self.log(logging.ERROR, message, *args, exc_info=True)
 
 
 log = Log(logging.getLogger("queue_consumer"))
+
+
+def ids_of(items: Iterable[Any]) -> list[str]:
+    """The ids of those that have one; never what is in them."""
+    return [str(item.id) for item in items if isinstance(getattr(item, "id", None), (str, int))]
 
 
 E = TypeVar("E")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ._chunk import Chunk, Ending, Failure, Fate, Receipt, is_consumed, judge
 from ._cleaner import Cleaner, Errand
-from ._events import CallbackFailed, ChunkHandled, log
+from ._events import CallbackFailed, ChunkHandled, ids_of, log
 from ._keys import keys_of
 from ._ledger import Tally
 from ._line import Lane, Line, now
@@ -272,11 +272,18 @@ class Settling:
         if ending.failure is not None:
             how = {"died": "died", "refused": "is none"}.get(ending.how, "failed")
             at = f"{how} with item {chunk.taken} of {count}, {len(consumed)} of them consumed"
-            log.error("handler %s: %s", at, ending.failure.told())
+            facts = {
+                "event": "ChunkHandled",
+                "items": ids_of(item for item, _ in failed),
+                "reason": ending.failure.kind,
+            }
+            log.error("handler %s: %s", at, ending.failure.told(), **facts)
         others = {id(fate.failure): fate.failure for _, fate in failed if fate.failure is not ending.failure}
         for failure in others.values():
             if failure is not None:
-                log.error("an item failed, in a handler call with %d: %s", count, failure.told())
+                ids = ids_of(item for item, fate in failed if fate.failure is failure)
+                said = "an item failed, in a handler call with %d: %s"
+                log.error(said, count, failure.told(), event="ChunkHandled", items=ids, reason=failure.kind)
 
 
 def handled(

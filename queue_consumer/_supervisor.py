@@ -11,7 +11,7 @@ from ._bells import Latch
 from ._cleaner import Hand
 from ._drain import Drain
 from ._errors import SupervisionError
-from ._events import CallbackFailed, ConsumerStopped, HandlerStuck, Stalled, WorkerDied, WorkerRevived, log
+from ._events import CallbackFailed, ConsumerStopped, HandlerStuck, Stalled, WorkerDied, WorkerRevived, ids_of, log
 from ._getter import Getter
 from ._keeper import Keeper
 from ._ledger import Report, Stats
@@ -166,7 +166,9 @@ class Supervisor(Worker):
                 dead = self._worker(place)
                 if isinstance(dead, Handler):
                     dead.bury()
-                log.warning("%s died, to be revived in %.3g s: %s", place, delay, error)
+                log.warning(
+                    "%s died, to be revived in %.3g s: %s", place, delay, error, event="WorkerDied", worker=place
+                )
                 observers.tell(WorkerDied(worker=place, error=error, revive_in=delay))
             case Revive(place, restarts):
                 self._revive(place)
@@ -176,7 +178,7 @@ class Supervisor(Worker):
                 self._stuck(place, seconds, limit, replace_it)
             case GiveUp(error):
                 if self.failure is None:
-                    log.error("giving up: %s", error)
+                    log.error("giving up: %s", error, event="GaveUp")
                     self.failure = error
                 self.line.asked = True
 
@@ -208,7 +210,9 @@ class Supervisor(Worker):
         assert isinstance(handler, Handler)
         item, stack = handler.item(), handler.stack()
         self.stuck += limit == "stuck_time"
-        log.warning("%s has been busy with one item for %.3g s (%s)\n%s", place, seconds, limit, stack.rstrip())
+        facts = {"event": "HandlerStuck", "worker": place, "items": ids_of([item]), "seconds": seconds}
+        said = "%s has been busy with one item for %.3g s (%s)\n%s"
+        log.warning(said, place, seconds, limit, stack.rstrip(), **facts)
         self.line.observers.tell(
             HandlerStuck(worker=place, item=item, seconds=seconds, stack=stack, limit=limit, replaced=replace_it)
         )
@@ -253,5 +257,5 @@ class Supervisor(Worker):
         else:
             return
         self._said_stalled = True
-        log.warning("nothing has moved for %.3g s: %s", seconds, reason)
+        log.warning("nothing has moved for %.3g s: %s", seconds, reason, event="Stalled", seconds=seconds)
         line.observers.tell(Stalled(reason=reason, seconds=seconds))

@@ -24,6 +24,7 @@ from ._events import (
     Stalled,
     WorkerDied,
     WorkerRevived,
+    ids_of,
 )
 
 __all__ = ["LogObserver", "StatsdClient", "StatsdObserver"]
@@ -38,18 +39,43 @@ class LogObserver:
     Args:
         logger: where to; None: the logger `queue_consumer`.
         level: of what goes well.
+        troubles: False leaves the troubles to the line, which logs most of them by itself.
+
+    Each record has facts as attributes (`extra`): `event` and, as the event has them, `worker`, `items` (their ids),
+    `count`, `seconds`.
     """
 
-    def __init__(self, logger: logging.Logger | None = None, level: int = logging.INFO) -> None:
+    def __init__(
+        self, logger: logging.Logger | None = None, level: int = logging.INFO, *, troubles: bool = True
+    ) -> None:
         self._log = logging.getLogger("queue_consumer") if logger is None else logger
         self._level = level
+        self._troubles = troubles
 
     def __call__(self, event: Event) -> None:
-        level = max(self._level, logging.WARNING) if is_trouble(event) else self._level
-        if self._log.isEnabledFor(level):
+        trouble = is_trouble(event)
+        level = max(self._level, logging.WARNING) if trouble else self._level
+        if self._log.isEnabledFor(level) and (self._troubles or not trouble):
             sentence = sentence_of(event)
             if sentence:
-                self._log.log(level, "%s", sentence)
+                self._log.log(level, "%s", sentence, extra=facts_of(event))
+
+
+def facts_of(event: Event) -> dict[str, Any]:
+    """What a structured log has of an event: who, which, how many, how long; never what is in an item."""
+    facts: dict[str, Any] = {"event": type(event).__name__}
+    if worker := getattr(event, "worker", None):
+        facts["worker"] = worker
+    items = [*getattr(event, "items", ()), *([event.item] if isinstance(event, HandlerStuck) else ())]
+    if isinstance(event, ChunkHandled):
+        items = [*event.consumed, *event.failed, *event.dropped, *event.handed_on]
+    if items:
+        facts["count"] = len(items)
+        facts["items"] = ids_of(items[:SHOWN])
+    for name in ("took", "seconds"):
+        if hasattr(event, name):
+            facts["seconds"] = getattr(event, name)
+    return facts
 
 
 def is_trouble(event: Event) -> bool:
@@ -140,7 +166,7 @@ SHOWN = 10  # ids in one line
 
 def which(items: Sequence[Any]) -> str:
     """How many items, and their ids if they have any."""
-    ids = [str(item.id) for item in items[:SHOWN] if isinstance(getattr(item, "id", None), (str, int))]
+    ids = ids_of(items[:SHOWN])
     count = f"{len(items)} item" + ("" if len(items) == 1 else "s")
     return count + (f" ({', '.join(ids)}{', …' if len(items) > SHOWN else ''})" if ids else "")
 

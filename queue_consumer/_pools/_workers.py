@@ -140,7 +140,7 @@ class Pool:
             new.start()
         surplus = len(self.handlers) - self.count
         if surplus > 0:
-            leaving = sorted(self.handlers[::-1], key=lambda handler: handler.busy is not None)[:surplus]
+            leaving = sorted(self.handlers, key=lambda handler: handler.busy is not None)[:surplus]
             self.strays = [*self.strays, *leaving]
             self.handlers = [handler for handler in self.handlers if handler not in leaving]
             for handler in leaving:
