@@ -67,6 +67,7 @@ class Drain:
         self._no_more_interrupts = Latch()
         self._durations: dict[str, float] = {}
         self._leftovers: list[Leftover] = []
+        self._forced: tuple[str, ...] = ()
 
     def run(self, stats: Callable[[], Stats]) -> Report:
         """Take the line down; how it ended."""
@@ -101,7 +102,13 @@ class Drain:
         self._close()
         if not last.balanced:
             log.error("the ledger does not balance: %s", last)
-        return Report(stats=last, balanced=last.balanced, leftovers=tuple(self._leftovers), durations=self._durations)
+        return Report(
+            stats=last,
+            balanced=last.balanced,
+            leftovers=tuple(self._leftovers),
+            forced=self._forced,
+            durations=self._durations,
+        )
 
     def _halt(self) -> None:
         for handler in self._pool.everybody():
@@ -171,6 +178,7 @@ class Drain:
         """The deadline: end what can be ended, abandon what cannot, by name and with its stack."""
         began = now()
         alive = [handler for handler in self._pool.everybody() if handler.alive]
+        self._forced = tuple(handler.name for handler in alive if any(handler.holds()))
         for handler in alive:
             handler.force("the consumer's time to stop was up")
         until = began + FORCE_TIME

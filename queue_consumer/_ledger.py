@@ -148,6 +148,7 @@ class Report:
         stats: the last snapshot.
         balanced: the ledger's equation holds.
         leftovers: what was abandoned, and where.
+        forced: the handlers that still held something at the deadline, and were ended by force or abandoned.
         durations: seconds that each part of the shutdown took.
         provisional: asked for on a thread of the line itself, which cannot wait for its own end.
     """
@@ -155,6 +156,7 @@ class Report:
     stats: Stats
     balanced: bool
     leftovers: tuple[Leftover, ...] = ()
+    forced: tuple[str, ...] = ()
     durations: Mapping[str, float] = field(default_factory=dict[str, float])
     provisional: bool = False
 

@@ -1,0 +1,14 @@
+"""stub"""
+
+
+NAME = "bench"
+SUMMARY = "stub"
+EXAMPLES = ""
+
+
+def options():
+    return ()
+
+
+def run(arguments):
+    return 0

@@ -1,0 +1,14 @@
+"""stub"""
+
+
+NAME = "peek"
+SUMMARY = "stub"
+EXAMPLES = ""
+
+
+def options():
+    return ()
+
+
+def run(arguments):
+    return 0

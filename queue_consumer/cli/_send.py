@@ -1,0 +1,14 @@
+"""stub"""
+
+
+NAME = "send"
+SUMMARY = "stub"
+EXAMPLES = ""
+
+
+def options():
+    return ()
+
+
+def run(arguments):
+    return 0

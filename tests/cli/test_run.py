@@ -1,0 +1,214 @@
+"""`queue-consumer run`, with real processes, real signals and a real terminal; and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from queue_consumer.cli import main
+from support.cli_program import Program, until
+from support.lifecycle_handlers import Gate
+
+SHOP = "support.cli_shop"
+
+
+def run(*arguments: object, folder: Path, terminal: bool = False, **environment: object) -> Program:
+    return Program("run", *arguments, terminal=terminal, CLI_SHOP=folder, **environment)
+
+
+def test_a_consumer_runs_to_its_end(tmp_path: Path) -> None:
+    """`run module:object --stop-after` handles what there is, says so, and ends with 0."""
+    with run(f"{SHOP}:one", "--stop-after", "20items", folder=tmp_path) as program:
+        assert program.end() == 0
+    assert "received=20 cleaned=20 in_flight=0" in program.text
+
+
+def test_several_run_side_by_side(tmp_path: Path) -> None:
+    """Several targets, and a function that makes several, are one program; each is reported under its name."""
+    with run(f"{SHOP}:one", f"{SHOP}:two", "--stop-after", "idle:0.2s", folder=tmp_path) as program:
+        assert program.end() == 0
+    for words in (":one stopped: received=20", ":two[0] stopped: received=3", ":two[1] stopped: received=4"):
+        assert words in program.text
+
+
+@pytest.mark.parametrize("target", ["gated_twice", "gated_in_processes"])
+def test_the_first_ctrl_c_drains(target: str, tmp_path: Path) -> None:
+    """Ctrl-C at a terminal says what it does; what runs is finished, no traceback is shown, and the exit code is 0."""
+    gate = Gate(tmp_path)
+    with run(f"{SHOP}:{target}", folder=tmp_path, terminal=True) as program:
+        gate.wait_for(2)
+        program.press("\x03")
+        program.wait_for("draining 2 items, at most 25 s; press again to stop now")
+        gate.open()
+        assert program.end() == 0
+    assert "cleaned=2" in program.text
+    assert "Traceback" not in program.text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [(signal.SIGINT, signal.SIGINT, 130), (signal.SIGTERM, signal.SIGTERM, 143)],
+)
+def test_the_second_signal_stops_now(first: signal.Signals, second: signal.Signals, code: int, tmp_path: Path) -> None:
+    """A second signal ends what runs, and the exit code says which it was."""
+    gate = Gate(tmp_path)
+    with run(f"{SHOP}:gated_in_processes", folder=tmp_path) as program:
+        gate.wait_for(2)
+        program.send(first)
+        program.wait_for("draining")
+        program.send(second)
+        assert program.end() == code
+    assert "stopping now, with 2 items in flight" in program.text
+    assert "cleaned" not in program.text
+
+
+@pytest.mark.parametrize("target", ["never_ends", "never_ends_in_processes"])
+def test_a_missed_deadline_is_code_5(target: str, tmp_path: Path) -> None:
+    """What does not end within --drain-timeout is ended by force, and said to be."""
+    with run(f"{SHOP}:{target}", "--drain-timeout", 0.2, folder=tmp_path) as program:
+        until((tmp_path / "deaf").exists, "it is handled")
+        program.send(signal.SIGTERM)
+        assert program.end() == 5
+    assert "the drain deadline was missed by handler-1" in program.text
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        (f"{SHOP}:nothing", 2, "support.cli_shop has no 'nothing'"),
+        (f"{SHOP}:quik", 2, "did you mean quick"),
+        ("support.no_such_shop:one", 2, "there is no module 'support.no_such_shop'"),
+        ("shop", 2, "a target looks like module:object"),
+        (f"{SHOP}:a_number", 2, "must be a Consumer, a list of them, or a function"),
+        (f"{SHOP}:broken", 2, "raised KeyError: 'no such setting'"),
+        (f"{SHOP}:unreachable", 3, "the broker at example.invalid does not answer"),
+        (f"{SHOP}:gives_up", 4, "the cable is out"),
+    ],
+)
+def test_what_cannot_run_says_why(target: str, code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A target that cannot be run ends with a sentence and a code of its own, and with no traceback."""
+    assert main(["run", target]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert code == 4 or "Traceback" not in said
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The log of this process is put back as it was."""
+    before = {name: logging.getLogger(name).level for name in ("", "queue_consumer")}
+    yield
+    logging.getLogger().handlers[:] = [
+        handler for handler in logging.getLogger().handlers if not hasattr(handler, "of_queue_consumer")
+    ]
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def test_sigusr1_tells_where_handlers_stand(tmp_path: Path) -> None:
+    """SIGUSR1 logs the stack of every running handler, children's too, and nothing else happens."""
+    gate = Gate(tmp_path)
+    with run(f"{SHOP}:gated_in_processes", "--log-format", "json", folder=tmp_path) as program:
+        gate.wait_for(2)
+        program.send(signal.SIGUSR1)
+        program.wait_for("it stands at", 2)
+        gate.open()
+        program.send(signal.SIGTERM)
+        assert program.end() == 0
+    stacks = [record for record in program.records() if record.get("event") == "stack"]
+    assert sorted(record["worker"] for record in stacks) == ["handler-1", "handler-2"]
+    assert all("lifecycle_handlers.py" in record["message"] for record in stacks)
+
+
+def test_a_copy_that_dies_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
+    """With --processes a copy that is killed is replaced, the other one is left alone, and SIGTERM drains both."""
+    with run(f"{SHOP}:noting", "--processes", 2, "--log-format", "json", folder=tmp_path) as program:
+        program.wait_for('"event": "started"', 2)
+        first, second = (record["pid"] for record in program.records() if record.get("event") == "copy started")
+        os.kill(first, signal.SIGKILL)
+        program.wait_for('"event": "started"', 3)
+        third = [record["pid"] for record in program.records() if record.get("event") == "copy started"][2]
+        assert {first, second, third} == {int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")}
+        assert psutil.pid_exists(second)
+        program.send(signal.SIGTERM)
+        assert program.end() == 0
+    assert "SIGKILL (perhaps out of memory)" in program.text
+
+
+def test_ctrl_c_reaches_copies_once(tmp_path: Path) -> None:
+    """At a terminal one Ctrl-C drains all copies: it does not count twice for them."""
+    gate = Gate(tmp_path)
+    with run(f"{SHOP}:gated_twice", "--processes", 2, folder=tmp_path, terminal=True) as program:
+        gate.wait_for(4)
+        program.press("\x03")
+        program.wait_for("draining 2 copies")
+        program.wait_for("draining 2 items", 2)
+        gate.open()
+        assert program.end() == 0
+    assert program.text.count("cleaned=2") == 2
+    assert "stopping" not in program.text
+
+
+def test_a_crash_at_the_end_is_not_clean(tmp_path: Path) -> None:
+    """A copy that is killed while it drains makes the exit code 1, and the others are drained all the same."""
+    gate = Gate(tmp_path)
+    with run(f"{SHOP}:gated_twice", "--processes", 2, "--log-format", "json", folder=tmp_path) as program:
+        gate.wait_for(4)
+        first, _ = (record["pid"] for record in program.records() or started(program))
+        program.send(signal.SIGTERM)
+        program.wait_for("draining 2 items", 2)
+        os.kill(first, signal.SIGKILL)
+        program.wait_for("copy . has ended with SIGKILL")
+        gate.open()
+        assert program.end() == 1
+    assert program.text.count("cleaned=2") == 1
+
+
+def started(program: Program) -> list[dict[str, int]]:
+    program.wait_for('"event": "copy started"', 2)
+    return [record for record in program.records() if record.get("event") == "copy started"]
+
+
+def test_copies_that_cannot_start_end_all(tmp_path: Path) -> None:
+    """A target that cannot be imported or reached is not tried again and again: the code is that of one copy."""
+    with run(f"{SHOP}:unreachable", "--processes", 2, folder=tmp_path) as program:
+        assert program.end() == 3
+
+
+def test_copies_do_not_outlive_their_parent(tmp_path: Path) -> None:
+    """When the parent is killed its copies drain and end."""
+    with run(f"{SHOP}:noting", "--processes", 2, "--log-format", "json", folder=tmp_path) as program:
+        program.wait_for('"event": "started"', 2)
+        copies = [psutil.Process(record["pid"]) for record in started(program)]
+        program.process.kill()
+        assert psutil.wait_procs(copies, timeout=20)[1] == []
+
+
+def test_a_change_of_the_code_begins_anew(tmp_path: Path) -> None:
+    """With --reload a changed file ends the consumer, drained, and runs what is there now; a broken file is waited out."""
+    (tmp_path / "shop.py").write_text(shop_of("first"))
+    options = ["--reload", "--log-format", "json"]
+    with Program("run", "shop:make", *options, cwd=tmp_path) as program:
+        program.wait_for("it is the first")
+        (tmp_path / "shop.py").write_text("this is no Python\n")
+        program.wait_for("begins anew when a file changes")
+        (tmp_path / "shop.py").write_text(shop_of("second"))
+        program.wait_for("it is the second")
+        program.send(signal.SIGINT)
+        assert program.end() == 0
+    assert "SyntaxError" in program.text
+
+
+def shop_of(name: str) -> str:
+    return f"""
+from queue_consumer import Consumer, MemoryQueue
+def make():
+    print("it is the {name}", flush=True)
+    return Consumer(MemoryQueue(), print, max_workers=1, max_handlers=1)
+"""
