@@ -85,6 +85,7 @@ class Opened:
         check_seconds("idle_lease", idle_lease)
 
         self.bus, self.priority = "", 0.0
+        self.wait_time, self.poll_interval = wait_time, poll_interval
         self._check(access)
         finder = Client(access.at(queue))
         try:

@@ -1,4 +1,4 @@
-"""Tells when Python files of a folder change: by watchfiles where it is installed, else by looking every half second."""
+"""Tells when Python files of a folder change: by watchfiles where it is installed, else by looking twice a second."""
 
 from __future__ import annotations
 

@@ -93,9 +93,9 @@ def run_here(arguments: argparse.Namespace) -> int:
     targets = load_all(arguments.targets)
     for target in targets:
         prepare(target, arguments)
-    services = [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
+    services: list[Web | Socket] = [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
     services += [Socket(arguments.socket, targets)] if arguments.socket is not None else []
-    opened: list[Any] = []
+    opened: list[Web | Socket] = []
     try:
         for service in services:
             try:

@@ -169,9 +169,8 @@ class Running:
         except Exception as error:
             code = Exit.GAVE_UP if hasattr(error, "report") else Exit.UNEXPECTED
             log.error("%s gave up: %s: %s", target.name, type(error).__name__, error, extra=facts)
-            report = getattr(error, "report", None)
-            if report is not None:
-                log.info("%s %s", target.name, report, extra=facts)
+            if code is Exit.GAVE_UP:
+                log.info("%s %s", target.name, getattr(error, "report", ""), extra=facts)
         finally:
             self._news.put(("over", (target, code)))
 

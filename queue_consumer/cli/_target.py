@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from queue_consumer import BackendError, Consumer
 
@@ -57,9 +57,9 @@ def load(spec: str) -> list[Target]:
         except Exception as error:
             raise CommandError(f"{spec} was called to make a consumer, and raised {told(error)}") from error
     if isinstance(found, Consumer):
-        return [Target(spec, cast("Consumer[Any]", found))]
+        return [Target(spec, found)]
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes)):
-        several = list(cast("Iterable[Any]", found))
+        several: list[Any] = list(found)
         if several and all(isinstance(one, Consumer) for one in several):
             return [Target(f"{spec}[{number}]", one) for number, one in enumerate(several)]
     raise CommandError(
@@ -100,7 +100,8 @@ def near(thing: Any, name: str) -> str:
     """What may have been meant."""
     import difflib
 
-    close = difflib.get_close_matches(name, [other for other in dir(thing) if not other.startswith("_")], 3)
+    known = {other.lower(): other for other in dir(thing) if not other.startswith("_")}
+    close = [known[other] for other in difflib.get_close_matches(name.lower(), list(known), 3)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -1,6 +1,5 @@
 """stub"""
 
-
 NAME = "top"
 SUMMARY = "stub"
 EXAMPLES = ""

@@ -1,9 +1,8 @@
-"""What the command line is given to run in tests. Items are as in `lifecycle_handlers`: a verb, and what it is about."""
+"""What the command line is given to run in tests. Items are as in `lifecycle_handlers`: a verb, and what about."""
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,17 +74,6 @@ def noting() -> Consumer[Any]:
     """Writes down the process that it runs in, once for each start."""
     (FOLDER / f"pid-{os.getpid()}").touch()
     return Consumer(MemoryQueue(wait=0.05), act, max_workers=1, max_handlers=1)
-
-
-def dies_once() -> Consumer[Any]:
-    """The first of its processes is killed from inside."""
-    consumer = noting()
-    try:
-        (FOLDER / "died").touch(exist_ok=False)
-    except FileExistsError:
-        return consumer
-    os.kill(os.getpid(), signal.SIGKILL)
-    return consumer
 
 
 one = quick()
