@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,11 @@ Out = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
+def empty() -> None:
     """Each test finds the queues empty."""
     for queue in (cli_queues.orders, cli_queues.dead):
         while items := queue.get():
             queue.cleanup(items)
-    yield
 
 
 def bodies(capsys: Out, url: str) -> list[object]:

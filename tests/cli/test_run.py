@@ -191,7 +191,7 @@ def test_copies_do_not_outlive_their_parent(tmp_path: Path) -> None:
 
 
 def test_a_change_of_the_code_begins_anew(tmp_path: Path) -> None:
-    """With --reload a changed file ends the consumer, drained, and runs what is there now; a broken one is waited out."""
+    """With --reload a changed file drains the consumer and runs what is there now; a broken one is waited out."""
     (tmp_path / "shop.py").write_text(shop_of("first"))
     options = ["--reload", "--log-format", "json"]
     with Program("run", "shop:make", *options, cwd=tmp_path) as program:
