@@ -152,8 +152,8 @@ def findings_of(queue: SQSQueue, time_limit: float | None, buried: bool) -> Iter
         yield Finding(
             kind="advice",
             what=f"Messages of {queue.name} are hidden for {queue.lease:g} s, and a handler may take {time_limit:g} s.",
-            why="They are renewed while they are held, but if that fails once (an outage, a paused machine) the message "
-            "is delivered a second time while the first is still being handled.",
+            why="They are renewed while they are held, but if that fails once (an outage, a paused machine) the "
+            "message is delivered a second time while the first is still being handled.",
             do=f"Pass visibility_timeout={time_limit * 1.5:g} or more to SQSQueue, or set it on the queue.",
         )
     if not queue.wait_time:
@@ -216,8 +216,8 @@ def dead_letters(queue: SQSQueue, attributes: Mapping[str, str], buried: bool) -
             days = int(attributes.get("MessageRetentionPeriod", 345_600)) / 86_400
             yield Finding(
                 what=f"Queue {queue.name} has no dead-letter queue.",
-                why=f"A message that no handler can cope with comes again and again for {days:g} days, is paid for each "
-                "time, and is then deleted without a word.",
+                why=f"A message that no handler can cope with comes again and again for {days:g} days, is paid for "
+                "each time, and is then deleted without a word.",
                 do="Give it one: SQS().create(name, dead_letter=...), or a RedrivePolicy; or pass max_attempts and "
                 "dead_letter to the Consumer.",
             )

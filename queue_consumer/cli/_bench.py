@@ -39,6 +39,9 @@ def options() -> Sequence[Option]:
     )
 
 
+NOTHING: list[int] = []
+
+
 class Supply:
     """A queue that gives ten numbers at a time, so many in all, from `go` on; `done` when all are cleaned up."""
 
@@ -50,7 +53,7 @@ class Supply:
 
     def get(self) -> list[int]:
         self.go.wait()
-        return next(self._bulks, [])
+        return next(self._bulks, NOTHING)
 
     def cleanup(self, items: Sequence[int]) -> None:
         with self._lock:

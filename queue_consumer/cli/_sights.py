@@ -71,7 +71,11 @@ def sight_of(where: str, pid: int, consumer: Mapping[str, Any], before: Sight | 
     busy = [worker for worker in handlers if worker["doing"] in ("busy", "stuck", "ending")]
     usual = ("idle", "busy", "ending")
     calls: dict[str, int] = {}
-    dollars = [cost for found, cost in meters(stats["queue"]) for _ in [add(calls, found)]]
+    dollars: list[float] = []
+    for found, cost in meters(stats["queue"]):
+        dollars.append(cost)
+        for kind, count in found.items():
+            calls[kind] = calls.get(kind, 0) + count
     known = before is not None and before.pid == pid and seconds > 0
     return Sight(
         name=consumer["name"],
@@ -98,11 +102,6 @@ def ended(stats: Mapping[str, Any]) -> int:
     return sum(stats[name] for name in ENDS)
 
 
-def add(total: dict[str, int], calls: Mapping[str, int]) -> None:
-    for name, count in calls.items():
-        total[name] = total.get(name, 0) + count
-
-
 def meters(queue: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, int], float]]:
     """Calls and dollars, of a queue or of each of several."""
     if isinstance(queue.get("calls"), Mapping):
@@ -126,7 +125,8 @@ def lines_of(sight: Sight) -> Iterator[str]:
     )
     for lane in sight.lanes:
         if lane["name"]:
-            yield f"  lane {lane['name']} ({lane['priority']:g}): {lane['waiting']} waiting; fetching: {lane['fetching']}"
+            name = f"lane {lane['name']} ({lane['priority']:g})"
+            yield f"  {name}: {lane['waiting']} waiting; fetching: {lane['fetching']}"
         else:
             yield f"  {lane['waiting']} waiting on the belt"
     if sight.price:

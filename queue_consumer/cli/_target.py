@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from typing_extensions import TypeIs
+
 from queue_consumer import BackendError, Consumer
 
 from ._exits import CommandError, Exit
@@ -48,24 +50,32 @@ def load(spec: str) -> list[Target]:
     Raises:
         CommandError: it cannot be imported or made (2), or its source cannot be reached (3).
     """
-    found = thing_at(spec)
-    if not isinstance(found, Consumer) and callable(found):
+    found = given = thing_at(spec)
+    if not is_consumer(found) and callable(found):
         try:
             found = found()
         except AWAY as error:
             raise unreachable(spec, error) from error
         except Exception as error:
             raise CommandError(f"{spec} was called to make a consumer, and raised {told(error)}") from error
-    if isinstance(found, Consumer):
+    if is_consumer(found):
         return [Target(spec, found)]
-    if isinstance(found, Iterable) and not isinstance(found, (str, bytes)):
-        several: list[Any] = list(found)
-        if several and all(isinstance(one, Consumer) for one in several):
+    if is_several(found):
+        several = list(found)
+        if several and all(map(is_consumer, several)):
             return [Target(f"{spec}[{number}]", one) for number, one in enumerate(several)]
     raise CommandError(
         f"{spec} must be a Consumer, a list of them, or a function without arguments that returns one; "
-        f"it is {type(found).__name__!r}"
+        f"it is {type(given).__name__!r}"
     )
+
+
+def is_consumer(found: object) -> TypeIs[Consumer[Any]]:
+    return isinstance(found, Consumer)
+
+
+def is_several(found: object) -> TypeIs[Iterable[Any]]:
+    return isinstance(found, Iterable) and not isinstance(found, (str, bytes))
 
 
 def thing_at(spec: str) -> Any:

@@ -1,4 +1,4 @@
-"""`top`: what running consumers are doing, live; and the few things that one may want to change about them meanwhile."""
+"""`top`: what running consumers are doing, live; and the few things that one may want to change about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXAMPLES = """\
   queue-consumer top /run/shop                        all sockets of a folder
   queue-consumer top /run/shop/orders.sock --once     one look, in plain lines
   queue-consumer top /run/shop/orders.sock --pause    stop fetching; --resume goes on
-  queue-consumer top /run/shop/orders.sock --max-handlers 8
+  queue-consumer top /run/shop/orders.sock --resize 8         eight handlers
 
 Keys: q quits, arrows choose a consumer, p pauses or resumes it, + and - change its max_handlers, s shows the stacks of
 all busy handlers. The stacks of stuck ones are always shown."""
@@ -39,7 +39,7 @@ def options() -> Sequence[Option]:
         Option("--consumer", "of several at a socket, pause, resume or resize only this one", shown="NAME"),
         Option("--pause", "fetch no more, and end", None, False),
         Option("--resume", "fetch again, and end", None, False),
-        Option("--max-handlers", "let so many handlers run at once, and end", count(), shown="N"),
+        Option("--resize", "let so many handlers run at once (max_handlers), and end", count(), shown="N"),
     )
 
 
@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         orders.append({"verb": "pause"})
     if arguments.resume:
         orders.append({"verb": "resume"})
-    if arguments.max_handlers is not None:
-        orders.append({"verb": "resize", "handlers": arguments.max_handlers})
+    if arguments.resize is not None:
+        orders.append({"verb": "resize", "handlers": arguments.resize})
     if orders:
         return obey(arguments, orders)
     watch = Watch(arguments.sockets, stacks=arguments.stacks)

@@ -90,4 +90,5 @@ def queue_at(address: Address) -> MemoryQueue[Any]:
     found: Any = thing_at(address.name)
     if not isinstance(found, MemoryQueue):
         raise ValueError(f"memory://{address.name} must be a MemoryQueue; it is {type(found).__name__!r}")
-    return found
+    queue: MemoryQueue[Any] = found
+    return queue

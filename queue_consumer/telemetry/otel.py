@@ -47,8 +47,8 @@ AWS_HEADER = "X-Amzn-Trace-Id"
 def inject(attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """These attributes of a message to be sent, and in them the context that it is sent from.
 
-    With the usual propagators that is `traceparent`, and `tracestate` and `baggage` if there are any; SQS lets a message
-    have ten attributes.
+    With the usual propagators that is `traceparent`, and `tracestate` and `baggage` if there are any; SQS lets a
+    message have ten attributes.
     """
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
@@ -105,8 +105,8 @@ def traced(
         Consumer(queue, traced(handler, system="aws_sqs", destination="orders"))
 
     A span lasts from when the item is taken to its receipt: until the next is taken (`advance`), until it is
-    acknowledged or failed (`explicit`, and `each`), or until the handler returns (`return`). What the handler raises, or
-    fails an item with, is recorded in it; `Retry` and `Drop` are no errors.
+    acknowledged or failed (`explicit`, and `each`), or until the handler returns (`return`). What the handler raises,
+    or fails an item with, is recorded in it; `Retry` and `Drop` are no errors.
 
     Args:
         receipt: the consumer's, if it was given one; None: the handler's own, else "advance".

@@ -18,8 +18,8 @@ from support.lifecycle_handlers import Gate
 SHOP = "support.cli_shop"
 
 
-def run(*arguments: object, folder: Path, terminal: bool = False, **environment: object) -> Program:
-    return Program("run", *arguments, terminal=terminal, CLI_SHOP=folder, **environment)
+def run(*arguments: object, folder: Path, terminal: bool = False) -> Program:
+    return Program("run", *arguments, terminal=terminal, CLI_SHOP=folder)
 
 
 def test_a_consumer_runs_to_its_end(tmp_path: Path) -> None:

@@ -74,11 +74,11 @@ def test_a_socket_is_its_owners_alone(running: tuple[Consumer[Any], Gate, Path])
 
 
 def test_it_is_paused_resumed_and_resized(running: tuple[Consumer[Any], Gate, Path], capsys: Out) -> None:
-    """`--pause`, `--resume` and `--max-handlers` change the consumer while it runs."""
+    """`--pause`, `--resume` and `--resize` change the consumer while it runs."""
     consumer, _, path = running
     assert main(["top", str(path), "--pause"]) == 0
     until(lambda: consumer.stats().fetching == "paused", "it is paused")
-    assert main(["top", str(path), "--resume", "--max-handlers", "3"]) == 0
+    assert main(["top", str(path), "--resume", "--resize", "3"]) == 0
     until(lambda: consumer.stats().fetching == "yes", "it fetches")
     until(lambda: len([w for w in consumer.workers() if w.kind == "handler"]) == 3, "there are three handlers")
     assert capsys.readouterr().out == "pause: orders\nresume: orders\nresize: orders\n"
@@ -157,9 +157,22 @@ def test_a_stuck_handler_is_shown_with_its_stack(tmp_path: Path, capsys: Out) ->
 def answer(**stats: Any) -> dict[str, Any]:
     """What a socket answers, of a consumer with these figures."""
     names = "received cleaned dropped released left tombstoned lost abandoned in_flight failed duplicates revived stuck"
-    figures = {**dict.fromkeys(names.split(), 0), "state": "running", "fetching": "yes", "queue": {}, **stats}
+    figures: dict[str, Any] = {
+        **dict.fromkeys(names.split(), 0),
+        "state": "running",
+        "fetching": "yes",
+        "queue": {},
+        **stats,
+    }
     lanes = [{"name": "urgent", "priority": 5.0, "waiting": 2, "fetching": "yes"}]
-    consumer = {"name": "orders", "pool": "threads", "max_handlers": 1, "stats": figures, "lanes": lanes, "workers": []}
+    consumer: dict[str, Any] = {
+        "name": "orders",
+        "pool": "threads",
+        "max_handlers": 1,
+        "stats": figures,
+        "lanes": lanes,
+        "workers": [],
+    }
     return {"pid": 7, "consumers": [consumer]}
 
 
