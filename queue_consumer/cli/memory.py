@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typing_extensions import TypeIs
+
 from queue_consumer import MemoryQueue
 
 from ._target import thing_at
@@ -88,7 +90,10 @@ def queue_at(address: Address) -> MemoryQueue[Any]:
     if not address.name:
         return MemoryQueue()
     found: Any = thing_at(address.name)
-    if not isinstance(found, MemoryQueue):
+    if not is_memory_queue(found):
         raise ValueError(f"memory://{address.name} must be a MemoryQueue; it is {type(found).__name__!r}")
-    queue: MemoryQueue[Any] = found
-    return queue
+    return found
+
+
+def is_memory_queue(found: object) -> TypeIs[MemoryQueue[Any]]:
+    return isinstance(found, MemoryQueue)

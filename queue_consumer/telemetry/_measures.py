@@ -94,7 +94,10 @@ def measures_of(event: Event, source: Source) -> Iterator[Measure]:
 
 
 def handled(event: ChunkHandled, source: Source) -> Iterator[Measure]:
-    """An item's share of its handler call; those that were handed on were not handled."""
+    """An item's share of its handler call; those that were handed on were not handled.
+
+    A call has one failure: items of it that failed otherwise are counted under that.
+    """
     kind = "retry" if event.failure is None else event.failure.kind
     groups = ((event.consumed, ""), (event.failed, kind), (event.dropped, "drop"))
     total = sum(len(items) for items, _ in groups)

@@ -15,15 +15,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from queue_consumer import Drop, Retry
 
-FOLDER = "TRACED_SPANS"  # the variable that says where spans are written
-
 
 class Filing(SpanExporter):
     """Keeps finished spans in memory, and writes them to a file that another process can read."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._memory = InMemorySpanExporter()
-        self._path = Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl"
+        self._path = folder / f"{os.getpid()}.jsonl"
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._memory.export(spans)
@@ -34,12 +32,12 @@ class Filing(SpanExporter):
         return result
 
 
-def set_up() -> None:
-    """A pool initializer: the tracer provider of this process."""
+def set_up(folder: Path) -> None:
+    """For a pool initializer: the tracer provider of this process."""
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return  # threads and coroutines share one
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(Filing()))
+    provider.add_span_processor(SimpleSpanProcessor(Filing(folder)))
     trace.set_tracer_provider(provider)
 
 

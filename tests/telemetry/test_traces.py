@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,11 @@ POOLS = ("threads", "coroutines", "processes")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where this process and its children write their spans; a process can have one tracer provider in its life."""
     folder = tmp_path_factory.mktemp("spans")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(tracing.FOLDER, str(folder))
-        tracing.set_up()
-        yield folder
+    tracing.set_up(folder)
+    return folder
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def sent(queue: MemoryQueue, *bodies: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_every_item_has_a_span_that_links_to_its_sender(pool: str, spans: Any) -> None:
+def test_every_item_has_a_span_that_links_to_its_sender(pool: str, spans: Any, folder: Path) -> None:
     """In every pool each item is handled in a span of its own, linked to the one that sent it; what the program does
     meanwhile is in that span, with the sender's baggage; failures are errors, and `Retry` and `Drop` are none."""
     queue = MemoryQueue(wait=0.05)
@@ -78,7 +77,7 @@ def test_every_item_has_a_span_that_links_to_its_sender(pool: str, spans: Any) -
         max_handlers=1,
         messages_bulk_size=2,
         with_thread_executor=pool != "processes",
-        pool_initializer=tracing.set_up,
+        pool_initializer=functools.partial(tracing.set_up, folder),
         backoff=Constant(60),
     )
     with consumer:
