@@ -17,7 +17,7 @@ import pytest
 from queue_consumer import Consumer, Lane, MemoryQueue, Supervision, each
 from queue_consumer.cli import _top, main
 from queue_consumer.cli._sights import lines_of, sights_of
-from queue_consumer.cli._socket import Refused, Socket, ask
+from queue_consumer.cli._socket import Refused, Socket, ask, id_of
 from queue_consumer.cli._target import Target
 from support.cli_program import Program
 from support.lifecycle import until
@@ -152,6 +152,14 @@ def test_a_stuck_handler_is_shown_with_its_stack(tmp_path: Path, capsys: Out) ->
     said = capsys.readouterr().out
     assert f"handler-1 stuck with {id} for" in said
     assert "lifecycle_handlers.py" in said
+
+
+@pytest.mark.parametrize(
+    ("item", "id"), [("a body", ""), ({"secret": 1}, ""), (7, ""), (SimpleNamespace(id="m-1", body="secret"), "m-1")]
+)
+def test_what_is_not_an_id_is_not_told(item: object, id: str) -> None:
+    """Of an item its id is told; one that has none is its body, and nothing is told of it."""
+    assert id_of(item) == id
 
 
 def answer(**stats: Any) -> dict[str, Any]:
