@@ -13,6 +13,7 @@ from queue_consumer import Idle, MaxItems, Stats
 from queue_consumer.observers import LogObserver
 
 from ._copies import Copies
+from ._dashboard import Dashboard
 from ._exits import CommandError
 from ._logs import FORMATS, LEVELS, set_up_logging
 from ._options import Option, count, seconds
@@ -29,6 +30,7 @@ EXAMPLES = """\
   queue-consumer run shop:make --processes 4              four supervised copies of what make() returns
   queue-consumer run shop:orders --reload --log-level debug            while you work on it
   queue-consumer run shop:orders --stop-after idle:30s                 until there is nothing to do
+  queue-consumer run shop:orders --dashboard 8080          a web page; its address is logged
   queue-consumer run shop:orders --metrics 9464 --socket /run/orders.sock --log-format json
 
 The first SIGINT (Ctrl-C) or SIGTERM lets what runs finish, for at most --drain-timeout; the second stops now.
@@ -71,6 +73,7 @@ def options() -> Sequence[Option]:
         Option("--drain-timeout", "seconds that what runs may take when it is time to stop", seconds, 25.0),
         Option("--max-handlers", "so many handlers at once, whatever the program says", count(), shown="N"),
         Option("--metrics", "serve /metrics, /healthz and /readyz on this port, of loopback unless said", address),
+        Option("--dashboard", "serve a web page on this port, of loopback unless said", address),
         Option("--socket", "a Unix socket for `top`; copies add .1, .2, …", Path, shown="PATH"),
         Option("--log-format", "how log lines look", default="text", choices=FORMATS),
         Option("--log-level", "the least that is logged", default="info", choices=LEVELS),
@@ -93,9 +96,12 @@ def run_here(arguments: argparse.Namespace) -> int:
     targets = load_all(arguments.targets)
     for target in targets:
         prepare(target, arguments)
-    services: list[Web | Socket] = [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
+    services: list[Web | Socket | Dashboard] = (
+        [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
+    )
+    services += [Dashboard(arguments.dashboard, targets)] if arguments.dashboard is not None else []
     services += [Socket(arguments.socket, targets)] if arguments.socket is not None else []
-    opened: list[Web | Socket] = []
+    opened: list[Web | Socket | Dashboard] = []
     try:
         for service in services:
             try:
@@ -129,6 +135,9 @@ def command_of(arguments: argparse.Namespace, number: int) -> list[str]:
     if arguments.metrics is not None:
         host, port = arguments.metrics
         command += ["--metrics", f"{host}:{port + number if port else 0}"]
+    if arguments.dashboard is not None:
+        host, port = arguments.dashboard
+        command += ["--dashboard", f"{host}:{port + number if port else 0}"]
     if arguments.socket is not None:
         command += ["--socket", str(arguments.socket) + ("" if alone else f".{number + 1}")]
     return command

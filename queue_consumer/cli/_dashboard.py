@@ -1,0 +1,165 @@
+"""The web page of `run --dashboard`: one file, served on loopback, fed by server-sent events.
+
+Anybody who can reach it may look. Who wants to pause or resize needs the token, which is new at every start and part of
+the address that is logged. Requests under another host name are refused, so that no page from elsewhere can look
+through a browser of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from ._chronicle import Chronicle
+from ._socket import Socket, look
+from ._target import Target
+
+__all__ = ["Dashboard"]
+
+LOOK = 0.5  # seconds
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+log = logging.getLogger("queue_consumer.cli")
+
+
+class Dashboard:
+    """Serves a picture of these consumers. Each is watched from before its start."""
+
+    def __init__(self, where: tuple[str, int], targets: Sequence[Target]) -> None:
+        self._where = where
+        self._targets = targets
+        self._chronicles = [Chronicle(target) for target in targets]
+        for chronicle in self._chronicles:
+            chronicle.target.consumer.observe(chronicle)
+        self._orders = Socket(Path(os.devnull), targets)  # what may be ordered is the same as there; it is not opened
+        self._over = threading.Event()
+        self._looked = threading.Condition()
+        self._looks = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.token = secrets.token_urlsafe(16)
+
+    def __str__(self) -> str:
+        return "http://{}:{}".format(*self._where)
+
+    @property
+    def address(self) -> str:
+        """Of the page, with the token: it stands behind a #, which browsers keep to themselves."""
+        return f"{self}/#token={self.token}"
+
+    def open(self) -> None:
+        server = ThreadingHTTPServer(self._where, type("Handler", (Page,), {"dashboard": self}))
+        server.daemon_threads = True
+        self._where = (self._where[0], server.server_address[1])
+        self._server = server
+        for work in (self._watch, lambda: server.serve_forever(0.1)):
+            threading.Thread(target=work, name="queue_consumer-dashboard", daemon=True).start()
+        log.info("the dashboard is at %s", self.address, extra={"event": "dashboard"})
+
+    def close(self) -> None:
+        self._over.set()
+        with self._looked:
+            self._looked.notify_all()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK):
+            for chronicle in self._chronicles:
+                chronicle.look()
+            with self._looked:
+                self._looks += 1
+                self._looked.notify_all()
+
+    def pictures(self) -> Iterator[dict[str, Any]]:
+        """All that is known now, and then what is new, look by look."""
+        whole = True
+        while not self._over.is_set():
+            seen = self._looks
+            yield self.picture(whole)
+            whole = False
+            with self._looked:
+                self._looked.wait_for(lambda before=seen: self._looks != before or self._over.is_set())
+
+    def picture(self, whole: bool) -> dict[str, Any]:
+        return {
+            "consumers": [
+                {
+                    **look(chronicle.target, stacks=False),
+                    "failures": list(chronicle.failures),
+                    "points": list(chronicle.points) if whole else list(chronicle.points)[-1:],
+                    "whole": whole,
+                }
+                for chronicle in self._chronicles
+            ]
+        }
+
+    def order(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return self._orders.answer(given)
+
+    def is_ours(self, host: str) -> bool:
+        """Whether a request was meant for this server."""
+        name = host.rpartition(":")[0] or host
+        return self._where[0] not in LOOPBACK or name in LOOPBACK
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    dashboard: Dashboard
+
+    def do_GET(self) -> None:
+        if not self.dashboard.is_ours(self.headers.get("Host", "")):
+            self._answer(403, b"this server is for 127.0.0.1\n", "text/plain")
+        elif self.path == "/":
+            page = files("queue_consumer.cli").joinpath("dashboard.html").read_bytes()
+            self._answer(200, page, "text/html; charset=utf-8")
+        elif self.path == "/events":
+            self._stream()
+        else:
+            self._answer(404, b"there are / and /events\n", "text/plain")
+
+    def do_POST(self) -> None:
+        if not self.dashboard.is_ours(self.headers.get("Host", "")):
+            self._answer(403, b"this server is for 127.0.0.1\n", "text/plain")
+        elif not secrets.compare_digest(self.headers.get("X-Token", ""), self.dashboard.token):
+            self._answer(401, b'{"error": "the token is missing or wrong: take the address from the log"}', JSON)
+        else:
+            given: Any = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+            order = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+            self._answer(200, json.dumps(self.dashboard.order(order), default=str).encode(), JSON)
+
+    def _stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        try:
+            for picture in self.dashboard.pictures():
+                self.wfile.write(f"data: {json.dumps(picture, default=str)}\n\n".encode())
+                self.wfile.flush()
+        except OSError:
+            return  # the page was closed
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        # Nothing from elsewhere, and nobody else's frame.
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+        self.send_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug(format, *args)
+
+
+JSON = "application/json"
