@@ -131,7 +131,7 @@ def test_commands_exist(path: Path) -> None:
 @every_document
 def test_files_exist(path: Path) -> None:
     """A file that is named with its folder is there; `x` stands for any."""
-    folders = "adapters|docs|examples|tests|tools|benchmarks|requirements|queue_consumer"
+    folders = "adapters|docs|examples|recipes|tests|tools|benchmarks|requirements|queue_consumer"
     named = re.findall(rf"`((?:{folders})/[\w/]*\.[a-z]+)`", text_of(path))
     assert [name for name in named if not (ROOT / name).exists() and not re.search(r"_[xX]\.", name)] == []
 

@@ -15,7 +15,7 @@ check() {
 
 check ruff check .
 check ruff format --check .
-check mypy queue_consumer tests benchmarks examples $(find adapters -mindepth 1 -maxdepth 1 -name 'queue_consumer_*')
+check mypy queue_consumer tests benchmarks examples recipes $(find adapters -mindepth 1 -maxdepth 1 -name 'queue_consumer_*')
 check pyright --pythonpath "$python"
 
 [ -z "$failed" ] || { printf 'Not clean:%s\n' "$failed" >&2; exit 1; }

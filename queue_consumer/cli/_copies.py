@@ -22,6 +22,7 @@ from typing import Any
 from ._changes import Changes
 from ._exits import Exit
 from ._running import LEASH
+from ._service import Service
 from ._signals import Signals
 
 __all__ = ["Copies", "Copy"]
@@ -95,14 +96,17 @@ class Copies:
         self._leash, self._end = os.pipe()
 
     def run(self) -> Exit:
+        service = Service()  # which takes its variables out of the environment of the copies
         try:
             with Signals(lambda number: self._news.put(("signal", number))):
                 if self._changes is not None:
                     self._changes.start()
                 for copy in self._copies:
                     self._start(copy)
+                service.tell("READY=1", f"STATUS={len(self._copies)} copies run")
                 while any(copy.alive or copy.due is not None for copy in self._copies) or self._waits():
                     self._turn()
+                    service.beat(True)
         finally:
             if self._changes is not None:
                 self._changes.close()

@@ -86,7 +86,8 @@ class Dashboard:
             yield self.picture(whole)
             whole = False
             with self._looked:
-                self._looked.wait_for(lambda before=seen: self._looks != before or self._over.is_set())
+                while self._looks == seen and not self._over.is_set():
+                    self._looked.wait()
 
     def picture(self, whole: bool) -> dict[str, Any]:
         return {

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from queue_consumer import Report, State, Stats, UsageError
+from queue_consumer.telemetry import Health
 
 from ._exits import CommandError, Exit
+from ._service import Service
 from ._signals import Signals
 from ._target import AWAY, Target, told, unreachable
 
@@ -31,6 +33,7 @@ class Running:
     Args:
         targets: the consumers.
         drain_timeout: seconds that what runs may take when it is time to stop.
+        service: the service manager, if there is one.
         stop_after: asked of the `Stats` of each consumer, and of the seconds since the start, whether it has done
             enough.
     """
@@ -41,6 +44,7 @@ class Running:
         *,
         drain_timeout: float,
         stop_after: Callable[[Stats, float], bool] | None = None,
+        service: Service | None = None,
     ) -> None:
         self._targets = targets
         self._drain_timeout = drain_timeout
@@ -51,6 +55,10 @@ class Running:
         self._draining: set[str] = set()
         self._codes: dict[str, Exit] = {}
         self._began = time.monotonic()
+        self._service = Service() if service is None else service
+        self._health = [Health() for _ in targets] if self._service.beats else []
+        for target, health in zip(targets, self._health, strict=False):
+            target.consumer.observe(health)
 
     def run(self) -> Exit:
         """Start them, wait for their end, and say how it was.
@@ -61,6 +69,8 @@ class Running:
         with Signals(self._on_signal):
             hold_leash()
             refused = self._start()
+            if refused is None:
+                self._service.tell("READY=1", f"STATUS={len(self._targets)} consumers run")
             while len(self._codes) < len(self._draining) or (refused is None and len(self._codes) < len(self._targets)):
                 self._turn()
         if refused is not None:
@@ -108,8 +118,10 @@ class Running:
         self._news.put(("signal", number))
 
     def _turn(self) -> None:
+        self._service.beat(all(health.alive()[0] for health in self._health))
+        quick = self._stop_after is not None or self._service.beats
         try:
-            kind, what = self._news.get(timeout=LOOK if self._stop_after is not None else 1.0)
+            kind, what = self._news.get(timeout=LOOK if quick else 1.0)
         except queue.Empty:
             self._look()
             return
@@ -140,6 +152,7 @@ class Running:
 
     def _heed(self) -> None:
         items = sum(target.consumer.stats().in_flight for target in self._targets)
+        self._service.tell("STOPPING=1", f"STATUS=draining {items} items")
         if len(self._signals) == 1:
             words = "draining %d items, at most %g s; press again to stop now"
             log.warning(words, items, self._drain_timeout, extra={"event": "draining", "count": items})
