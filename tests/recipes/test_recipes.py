@@ -125,7 +125,7 @@ def test_process_1_drains(tmp_path: Path) -> None:
     (first,) = psutil.Process(process.pid).children()
     first.send_signal(signal.SIGTERM)
     assert process.stderr is not None
-    until(lambda: "draining 1 items" in process.stderr.readline(), "it drains")  # type: ignore[union-attr]
+    until(lambda: "draining 1 items" in process.stderr.readline(), "it drains")
     gate.open()
     said = process.communicate(timeout=40)[1]
     assert process.returncode == 0, said
