@@ -13,6 +13,7 @@ from queue_consumer import Consumer
 
 from ._exits import CommandError, Exit
 from ._options import Option
+from ._progress import many
 from ._target import Target, load
 from .schemes import Finding, installed, scheme_of
 
@@ -55,7 +56,7 @@ def tell(name: str, findings: Sequence[Finding], *, strict: bool) -> int:
     if not findings:
         print(f"{name}: nothing was found that would go wrong")
         return 0
-    print(f"{name}: {len(problems)} problems, {len(advice)} pieces of advice")
+    print(f"{name}: {many(len(problems), 'problem')}, {many(len(advice), 'piece of advice', 'pieces of advice')}")
     for finding in (*problems, *advice):
         print(f"\n  {finding.kind.upper()}: {finding.what}\n    Why: {finding.why}\n    Do:  {finding.do}")
     print()

@@ -7,11 +7,16 @@ import time
 
 from ._exits import CommandError
 
-__all__ = ["Progress", "confirm"]
+__all__ = ["Progress", "confirm", "many"]
 
 WIDTH = 30
 PACE = 0.1  # seconds between two pictures at a terminal
 LINES = 5.0  # and between two lines elsewhere
+
+
+def many(count: int, noun: str, plural: str = "") -> str:
+    """`1 message`, `2 messages`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 class Progress:

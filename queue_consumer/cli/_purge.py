@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ._opening import DRY_RUN, QUEUE, YES, depth_of, opened
 from ._options import Option
-from ._progress import Progress, confirm
+from ._progress import Progress, confirm, many
 
 NAME = "purge"
 SUMMARY = "delete everything that is in a queue"
@@ -24,11 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
     with opened(arguments.queue) as tools:
         total, words = depth_of(tools)
         if arguments.dry_run:
-            print(f"would delete about {total:,} messages of {tools.name} ({words})")
+            print(f"would delete about {many(total, 'message')} of {tools.name} ({words})")
             return 0
-        confirm(f"This deletes about {total:,} messages of {tools.name} ({words}) for ever. Go on?", yes=arguments.yes)
+        confirm(
+            f"This deletes about {many(total, 'message')} of {tools.name} ({words}) for ever. Go on?", yes=arguments.yes
+        )
         progress = Progress("deleted", total)
         done = tools.purge(progress)
         progress.end()
-        print(f"deleted about {done:,} messages of {tools.name}")
+        print(f"deleted about {many(done, 'message')} of {tools.name}")
     return 0

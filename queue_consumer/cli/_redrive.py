@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ._opening import DRY_RUN, QUEUE, YES, depth_of, opened
 from ._options import Option, count
-from ._progress import Progress, confirm
+from ._progress import Progress, confirm, many
 
 NAME = "redrive"
 SUMMARY = "move dead letters back to where they came from, or to another queue"
@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         total = visible if arguments.limit is None else min(visible, arguments.limit)
         where = tools.destination(arguments.to)
         if arguments.dry_run:
-            print(f"would move about {total:,} messages from {tools.name} ({depth_of(tools)[1]}) to {where}")
+            print(f"would move about {many(total, 'message')} from {tools.name} ({depth_of(tools)[1]}) to {where}")
             return 0
-        confirm(f"This moves about {total:,} messages from {tools.name} to {where}. Go on?", yes=arguments.yes)
+        confirm(f"This moves about {many(total, 'message')} from {tools.name} to {where}. Go on?", yes=arguments.yes)
         progress = Progress("moved", total)
         done = tools.redrive(arguments.to, limit=arguments.limit, rate=arguments.rate, told=progress)
         progress.end()
-        print(f"moved {done:,} messages from {tools.name} to {where}")
+        print(f"moved {many(done, 'message')} from {tools.name} to {where}")
     return 0

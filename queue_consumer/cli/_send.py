@@ -11,7 +11,7 @@ from typing import Any
 from ._exits import CommandError
 from ._opening import DRY_RUN, QUEUE, opened
 from ._options import Option, seconds
-from ._progress import Progress
+from ._progress import Progress, many
 
 NAME = "send"
 SUMMARY = "put messages into a queue"
@@ -49,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     entries = [entry_of(body, arguments) for body in bodies]
     with opened(arguments.queue) as tools:
         if arguments.dry_run:
-            print(f"would send {len(entries):,} messages to {tools.name}")
+            print(f"would send {many(len(entries), 'message')} to {tools.name}")
             return 0
         progress = Progress("sent", len(entries))
         tools.send(entries, progress)
         progress.end()
-        print(f"sent {len(entries):,} messages to {tools.name}")
+        print(f"sent {many(len(entries), 'message')} to {tools.name}")
     return 0
 
 

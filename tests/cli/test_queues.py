@@ -54,9 +54,9 @@ def test_a_dry_run_does_nothing(capsys: Out) -> None:
     assert main(["purge", ORDERS, "--dry-run"]) == 0
     assert main(["redrive", DEAD, "--to", ORDERS, "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"would send 1 messages to {ORDERS}",
-        f"would delete about 1 messages of {ORDERS} (1 visible, 0 delayed, 0 in flight)",
-        f"would move about 1 messages from {DEAD} (1 visible, 0 delayed, 0 in flight) to {ORDERS}",
+        f"would send 1 message to {ORDERS}",
+        f"would delete about 1 message of {ORDERS} (1 visible, 0 delayed, 0 in flight)",
+        f"would move about 1 message from {DEAD} (1 visible, 0 delayed, 0 in flight) to {ORDERS}",
     ]
     assert (bodies(capsys, ORDERS), bodies(capsys, DEAD)) == (["a"], ["b"])
 

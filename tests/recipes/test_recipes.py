@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import configparser
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
+import yaml
 
 from queue_consumer.cli._exits import Exit
 from queue_consumer.cli._main import parser
+from queue_consumer.cli._options import variable_of
+from queue_consumer.cli._web import Web
 from support.cli_program import TESTS, Program, until
 from support.lifecycle_handlers import Gate
 
@@ -120,8 +128,6 @@ def test_process_1_drains(tmp_path: Path) -> None:
         text=True,
     )
     gate.wait_for()
-    import psutil
-
     (first,) = psutil.Process(process.pid).children()
     first.send_signal(signal.SIGTERM)
     assert process.stderr is not None
@@ -206,3 +212,72 @@ def test_a_lifespan_starts_and_drains() -> None:
     assert module.packed == ["tea"]
     assert consumer.state.value == "stopped"
     assert consumer.stats().cleaned == 1
+
+
+# Django
+
+
+def test_the_django_command_consumes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command handles what there is, closes old connections around each item, drains on a signal, and reports."""
+    closed: list[str] = []
+
+    class BaseCommand:
+        stdout = SimpleNamespace(write=print)
+
+    modules = {
+        "django": ModuleType("django"),
+        "django.core": ModuleType("django.core"),
+        "django.core.management": ModuleType("django.core.management"),
+        "django.core.management.base": ModuleType("django.core.management.base"),
+        "django.db": ModuleType("django.db"),
+    }
+    vars(modules["django.core.management.base"])["BaseCommand"] = BaseCommand
+    vars(modules["django.db"])["close_old_connections"] = lambda: closed.append(threading.current_thread().name)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    command = recipe("django_command")
+    command.orders.put("tea")
+    arguments = argparse.ArgumentParser()
+    command.Command().add_arguments(arguments)
+
+    def stop() -> None:
+        until(lambda: command.orders.stats()["cleaned"], "the order is packed")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    command.Command().handle(**vars(arguments.parse_args(["--max-handlers", "1"])))
+    assert closed == ["queue_consumer-handler-1"] * 2
+    assert capsys.readouterr().out == "packed tea\nstopped: received=1 cleaned=1 in_flight=0\n"
+
+
+# Kubernetes
+
+
+def test_the_manifest_fits_the_program() -> None:
+    """Probes ask for pages that there are, on the port that is served; the grace is longer than the drain; arguments
+    and variables are those of the command line; and selectors find the pods that they mean."""
+    deployment, budget = yaml.safe_load_all((RECIPES / "kubernetes.yaml").read_text())
+    assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
+    assert (budget["apiVersion"], budget["kind"]) == ("policy/v1", "PodDisruptionBudget")
+    template = deployment["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == budget["spec"]["selector"]["matchLabels"] == labels
+    assert budget["spec"]["minAvailable"] < deployment["spec"]["replicas"]
+    pod = template["spec"]
+    (check,), (container,) = pod["initContainers"], pod["containers"]
+    top, commands = parser()
+    assert top.parse_args(check["args"]).command == "check"
+    given = top.parse_args(container["args"])
+    known = {variable_of(option): option for option in commands[given.command].options()}
+    values = {one["name"]: known[one["name"]].convert(one["value"]) for one in container["env"]}
+    assert pod["terminationGracePeriodSeconds"] > values["QUEUE_CONSUMER_DRAIN_TIMEOUT"] + 5
+    host, port = values["QUEUE_CONSUMER_METRICS"]
+    assert host == "0.0.0.0"
+    (served,) = container["ports"]
+    assert served["containerPort"] == port == int(template["metadata"]["annotations"]["prometheus.io/port"])
+    web = Web((host, port), [])
+    for probe in ("livenessProbe", "readinessProbe"):
+        asked = container[probe]["httpGet"]
+        assert asked["port"] == served["name"]
+        assert web.answer(asked["path"])[0] == 200
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
