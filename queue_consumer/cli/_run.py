@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from queue_consumer.observers import LogObserver
 
 from ._copies import Copies
 from ._dashboard import Dashboard
-from ._exits import CommandError
+from ._exits import CommandError, Exit
 from ._logs import FORMATS, LEVELS, set_up_logging
 from ._options import Option, count, seconds
 from ._running import Running
+from ._signals import Signals
 from ._socket import Socket
 from ._target import Target, load_all
 from ._web import Web, address
 
+log = logging.getLogger("queue_consumer.cli")
 NAME = "run"
 SUMMARY = "run consumers until they end or a signal comes"
 EXAMPLES = """\
@@ -91,9 +94,23 @@ def run(arguments: argparse.Namespace) -> int:
     return run_here(arguments)
 
 
+class NotBegun(BaseException):
+    """A signal came while the targets were being made. No Exception, so that nobody's import takes it for an error."""
+
+
+def give_up(number: int) -> None:
+    if number != signal.SIGUSR1:
+        raise NotBegun
+
+
 def run_here(arguments: argparse.Namespace) -> int:
     """In this process."""
-    targets = load_all(arguments.targets)
+    try:
+        with Signals(give_up):  # or process 1 of a container would not hear them
+            targets = load_all(arguments.targets)
+    except NotBegun:
+        log.warning("stopped before it had begun", extra={"event": "stopped"})
+        return int(Exit.CLEAN)
     for target in targets:
         prepare(target, arguments)
     services: list[Web | Socket | Dashboard] = (

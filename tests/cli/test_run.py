@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from queue_consumer.cli import main
+from queue_consumer.cli import _changes, _progress, main
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
 
@@ -66,6 +68,17 @@ def test_the_second_signal_stops_now(first: signal.Signals, second: signal.Signa
         assert program.end() == code
     assert "stopping now, with 2 items in flight" in program.text
     assert "cleaned" not in program.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_start_is_heard(number: signal.Signals, tmp_path: Path) -> None:
+    """While the target is being made there is nothing to drain: a signal ends it at once, and cleanly."""
+    with run(f"{SHOP}:slow_to_make", folder=tmp_path) as program:
+        until((tmp_path / "making").exists, "it is being made")
+        program.send(number)
+        assert program.end() == 0
+    assert "stopped before it had begun" in program.text
+    assert "Traceback" not in program.text
 
 
 @pytest.mark.parametrize("target", ["never_ends", "never_ends_in_processes"])
@@ -203,6 +216,43 @@ def test_a_change_of_the_code_begins_anew(tmp_path: Path) -> None:
         program.send(signal.SIGINT)
         assert program.end() == 0
     assert "SyntaxError" in program.text
+
+
+def test_changes_are_seen_without_watchfiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without watchfiles the Python files of the folder are looked at: new, changed and deleted ones are told."""
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    monkeypatch.setattr(_changes, "LOOK", 0.01)
+    told: queue.Queue[list[str]] = queue.Queue()
+    changes = _changes.Changes(tmp_path, told.put)
+    changes.start()
+    assert changes.ready.wait(20)
+    path = tmp_path / "shop.py"
+    (tmp_path / "notes.txt").touch()
+    path.touch()
+    assert told.get(timeout=20) == [str(path)]
+    os.utime(path, (1, 1))
+    assert told.get(timeout=20) == [str(path)]
+    path.unlink()
+    assert told.get(timeout=20) == [str(path)]
+    changes.close()
+
+
+def test_progress_is_a_bar_at_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a terminal progress is one line, drawn again and again; elsewhere nothing is drawn into a log at each step."""
+    monkeypatch.setattr(_progress, "PACE", 0.0)
+    quiet = _progress.Progress("moved", 4)
+    quiet(2)
+    quiet.end()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    shown = _progress.Progress("moved", 4)
+    shown(2)
+    shown(4)
+    shown.end()
+    said = capsys.readouterr().err
+    assert "moved " + "█" * 15 + "░" * 15 + " 2 of 4" in said
+    assert said.endswith("\n")
+    assert said.count("\n") == 1
 
 
 def shop_of(name: str) -> str:

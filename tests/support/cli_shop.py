@@ -66,6 +66,13 @@ def unreachable() -> Consumer[Any]:
     raise BackendError("the broker at example.invalid does not answer")
 
 
+def slow_to_make() -> Consumer[Any]:
+    """It takes for ever."""
+    (FOLDER / "making").touch()
+    threading.Event().wait()
+    return quick()
+
+
 def broken() -> Consumer[Any]:
     raise KeyError("no such setting")
 
