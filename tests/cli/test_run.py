@@ -112,6 +112,24 @@ def test_what_cannot_run_says_why(target: str, code: int, words: str, capsys: py
     assert code == 4 or "Traceback" not in said
 
 
+def test_one_that_gives_up_ends_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several, one that gives up has the others drained: half a program would be taken for a whole one."""
+    assert main(["run", f"{SHOP}:quick", f"{SHOP}:gives_up"]) == 4
+    said = capsys.readouterr().err
+    assert f"{SHOP}:quick stopped: received=" in said
+    assert f"{SHOP}:gives_up gave up: CrashLoop" in said
+
+
+def test_one_that_cannot_start_ends_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several, one that cannot start has those drained that were started, and its sentence is the last word."""
+    assert main(["run", f"{SHOP}:quick", f"{SHOP}:cannot_start"]) == 2
+    said = capsys.readouterr().err
+    assert f"{SHOP}:quick stopped: received=" in said
+    assert said.endswith(
+        f"{SHOP}:cannot_start cannot start: pool_initializer raised: RuntimeError: this worker cannot start\n"
+    )
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """The log of this process is put back as it was."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_consumer import BackendError, Consumer, MemoryQueue, Supervision
-from support.lifecycle_handlers import act
+from support.lifecycle_handlers import act, fail_to_start
 
 FOLDER = Path(os.environ.get("CLI_SHOP", "/nonexistent"))
 
@@ -60,6 +60,11 @@ def gives_up() -> Consumer[Any]:
 
     policy = Supervision(max_restarts=1, restart_base=0.01)
     return Consumer(Broken(), act, max_workers=1, max_handlers=1, supervision=policy)
+
+
+def cannot_start() -> Consumer[Any]:
+    """Its child processes do not come up."""
+    return Consumer(MemoryQueue(), act, pool="processes", max_handlers=1, pool_initializer=fail_to_start)
 
 
 def unreachable() -> Consumer[Any]:

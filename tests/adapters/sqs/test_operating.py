@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from queue_consumer import Consumer, each
 from queue_consumer.cli import main
 from queue_consumer.cli.schemes import Finding
 from queue_consumer_sqs import SQS, Bus, PriorityBuses, SQSQueue, operating
@@ -47,6 +50,28 @@ def test_the_commands_work_on_a_server(url_of: Callable[[str], str], make_queue:
     capsys.readouterr()
     assert main(["peek", url_of(orders), "--yes"]) == 0
     assert capsys.readouterr().out.endswith(": 0 visible, 0 in flight, 0 delayed\n")
+
+
+def test_check_asks_the_server(
+    url_of: Callable[[str], str],
+    make_queue: MakeQueue,
+    open_queue: Callable[..., SQSQueue],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Out,
+) -> None:
+    """`check` of a consumer on a server finds what it lacks, and brings no message of it."""
+    queue = open_queue(make_queue(), wait_time=0)
+    queue.put("precious")
+    shop = ModuleType("shop")
+    vars(shop)["consumer"] = Consumer(queue, each(print), owns_queue=False)
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    assert main(["check", "shop:consumer"]) == 1
+    said = capsys.readouterr().out
+    assert "shop:consumer: 1 problem, 1 piece of advice" in said
+    assert "has no dead-letter queue" in said
+    assert "wait_time of" in said
+    (message,) = queue.receive(wait_time=1)
+    assert message.attempt == 1
 
 
 def test_a_queue_that_is_not_there_is_unreachable(url_of: Callable[[str], str], capsys: Out) -> None:
