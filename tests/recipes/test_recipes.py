@@ -130,12 +130,13 @@ def test_process_1_drains(tmp_path: Path) -> None:
     gate.wait_for()
     (first,) = psutil.Process(process.pid).children()
     first.send_signal(signal.SIGTERM)
-    assert process.stderr is not None
-    until(lambda: "draining 1 items" in process.stderr.readline(), "it drains")
+    said = process.stderr
+    assert said is not None
+    until(lambda: "draining 1 items" in said.readline(), "it drains")
     gate.open()
-    said = process.communicate(timeout=40)[1]
-    assert process.returncode == 0, said
-    assert "cleaned=1" in said
+    rest = process.communicate(timeout=40)[1]
+    assert process.returncode == 0, rest
+    assert "cleaned=1" in rest
 
 
 def test_the_dockerfile_fits_the_program() -> None:
