@@ -7,7 +7,8 @@ renewed to the whole one, as leases are. Such a poll can be cut without a second
 again soon. A poll after one that brought something asks for the whole lease, waits a second at most, and is not cut.
 
 **One at a time.** While a queue is idle, one poll waits at it, however many getters there are: more would bring nothing
-sooner, and each costs money. The others wait for its end. Once it has brought something, all poll side by side.
+sooner, and each costs money. The others wait for its end, and its answer is theirs if it is that nothing is there. Once
+it has brought something, all poll side by side.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Polling:
         self._message = message
         self._lock = threading.Lock()
         self._idle = True  # the last poll brought nothing
-        self._turn: tuple[int, Future[None]] | None = None  # the process that polls an idle queue, until it has
+        self._turn: tuple[int, Future[bool]] | None = None  # whose poll waits at an idle queue; True: it was empty
         self._next_poll = 0.0  # not before
 
     def get(self, limit: int | None) -> Steps[list[SQSMessage]]:
@@ -120,8 +121,13 @@ class Polling:
 
     def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
         """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
-        turn = (yield from self._take_turn()) if wait else None
+        turn = None
+        if wait:
+            turn, emptied = yield from self._take_turn()
+            if emptied:
+                return []
         ask, lease = self._next(most, wait, idle=turn is not None)
+        emptied = False
         try:
             while True:
                 try:
@@ -136,25 +142,31 @@ class Polling:
                     continue
                 self.health.answered()
                 messages = self.messages(answer, lease)
-                self._idle = not messages
+                self._idle = emptied = not messages
                 return messages
         finally:
             if turn is not None:
                 self._turn = None
-                turn.set_result(None)
+                turn.set_result(emptied)
 
-    def _take_turn(self) -> Steps[Future[None] | None]:
-        """While the queue is idle, whoever polls does so alone: wait for that. None: it is not idle any more."""
+    def _take_turn(self) -> Steps[tuple[Future[bool] | None, bool]]:
+        """While the queue is idle, whoever polls does so alone: the turn to, once there is no other poll.
+
+        Or no turn, and whether that is since a poll that was waited for has just found the queue empty; else it is not
+        idle any more.
+        """
         while True:
             with self._lock:
                 if not self._idle:
-                    return None
+                    return None, False
                 if self._turn is None or self._turn[0] != os.getpid():  # then we are a fork of it
-                    turn: Future[None] = Future()
+                    turn: Future[bool] = Future()
                     self._turn = os.getpid(), turn
-                    return turn
+                    return turn, False
                 _, running = self._turn
             yield Until(running)
+            if running.result():
+                return None, True
 
     def _next(self, most: int, wait: int, *, idle: bool) -> tuple[Ask, float]:
         """The next receive, and the lease that it asks for."""
@@ -190,5 +202,5 @@ class Pace:
             self._count += count
             took = time.monotonic() - self._began
             if took >= self.WINDOW:
-                self._bulk = CALL if self._count / took * self.MOMENT >= CALL else 1
+                self._bulk = max(1, min(int(self._count / took * self.MOMENT), CALL))
                 self._began, self._count = time.monotonic(), 0

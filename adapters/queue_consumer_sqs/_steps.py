@@ -20,9 +20,9 @@ class Wait(NamedTuple):
 
 
 class Until(NamedTuple):
-    """Let something else be over, which an interrupt ends too."""
+    """Let somebody else's poll be over, which an interrupt ends too."""
 
-    over: Future[None]
+    over: Future[bool]
 
 
 class Ask(NamedTuple):

@@ -187,6 +187,6 @@ class AsyncSQSQueue(Opened):
                 del self._waiting[task]
 
 
-async def seeing(over: Future[None]) -> None:
+async def seeing(over: Future[bool]) -> None:
     """Wait for it, and leave it as it is if that is cancelled."""
     await asyncio.shield(asyncio.wrap_future(over))

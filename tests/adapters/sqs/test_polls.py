@@ -175,9 +175,9 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("pause", "bulk"), [(0.21, 1), (0.2, 10), (0.01, 10)])
+@pytest.mark.parametrize(("pause", "bulk"), [(4.0, 1), (0.5, 4), (0.21, 9), (0.2, 10), (0.01, 10)])
 def test_pace(monkeypatch: pytest.MonkeyPatch, pause: float, bulk: int) -> None:
-    """Where ten are done every 0.2 seconds, ten are asked for, whatever there is room for."""
+    """What is done in 0.2 seconds is asked for at once, whatever there is room for, up to a whole call."""
     clock = Clock()
     monkeypatch.setattr("queue_consumer_sqs._polling.time", clock)
     pace = Pace()
@@ -277,7 +277,7 @@ def message_of(proxied: Proxied, queue: SQSQueue) -> dict[str, Any]:
 
 
 def test_the_next_polls_when_the_one_that_waits_is_over(proxied: Proxied) -> None:
-    """Also if that was cut, or came to nothing."""
+    """Also if that was cut, and came to nothing."""
     polling = polling_of(proxied.queue())
     one, other, third = polling.get(10), polling.get(10), polling.get(10)
     assert isinstance(next(one), Ask)
@@ -287,12 +287,19 @@ def test_the_next_polls_when_the_one_that_waits_is_over(proxied: Proxied) -> Non
         one.throw(Cut())
     assert [end.done() for end in ends] == [True, True]
     assert isinstance(other.send({}), Ask)
-    again = third.send({})
-    assert isinstance(again, Until)
-    with pytest.raises(StopIteration):
-        other.send({})
-    assert again.over.done()
-    assert isinstance(third.send({}), Ask)
+    assert isinstance(third.send({}), Until)
+
+
+def test_an_empty_answer_is_one_for_all(proxied: Proxied) -> None:
+    """Who has waited for a poll that brought nothing does not ask the same again."""
+    polling = polling_of(proxied.queue())
+    one, other, later = polling.get(10), polling.get(10), polling.get(10)
+    assert [type(next(get)) for get in (one, other)] == [Ask, Until]
+    for get in (one, other):
+        with pytest.raises(StopIteration) as ended:
+            get.send({})
+        assert ended.value.value == []
+    assert isinstance(next(later), Ask)
 
 
 def test_all_poll_once_one_has_brought_something(proxied: Proxied) -> None:
