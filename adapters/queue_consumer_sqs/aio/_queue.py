@@ -50,6 +50,8 @@ class AsyncSQSQueue(Opened):
                 "client must be None for an AsyncSQSQueue, which makes clients of its own on the loop that it is "
                 f"used on; got {access.client!r}. Pass session=, or how the service is reached"
             )
+        if access.transport == "lean":
+            raise ValueError("transport must be None or 'boto3' for an AsyncSQSQueue, whose calls aiobotocore makes")
         needed()
 
     def _take_over(self, finder: Client) -> None:
