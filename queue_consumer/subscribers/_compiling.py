@@ -1,0 +1,652 @@
+"""From a pattern to a check: once, when it is declared; and what cannot work is refused then.  Pure.
+
+A pattern is compiled to closures, one for each of its parts, which answer True, False, or None for a question that
+makes no sense (see `_values`). None spreads as false does: the whole is no match, and `not_` of it is none either. So a
+predicate that raises, because a database is down for instance, never makes a match of `not_(has_been_blocked)`.
+
+| of parts that answer | True | False | None |
+|---|---|---|---|
+| `and_`, the keys of a dict | all do | the first that is not true does | the first that is not true does |
+| `or_` | one does | all do | none is true, and one makes no sense |
+| `in_`, `one_of`, a list | one does | none is true | no literal can be compared, or a pattern made no sense |
+
+Each part can also tell in words what it makes of a value (`Telling`): explanations come from the very checks that
+decide.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from ._errors import LeftHandSideTypeError, PatternError, PredicateError, RightHandSideTypeError, kind_of, shown
+from ._predicates import FUNCTIONS, Pattern, Predicate
+from ._values import (
+    Check,
+    Verdict,
+    boolean_equals,
+    bytes_equal,
+    is_collection,
+    is_empty,
+    is_mapping,
+    is_true,
+    moment_order,
+    null_equals,
+    number_order,
+    text_equals,
+    uuid_equals,
+)
+
+__all__ = ["MISSING", "Node", "PredicateRaised", "Telling", "compile_pattern"]
+
+DEEPEST = 50  # levels of a pattern
+LONGEST = 100_000  # items of a collection in a pattern
+
+PredicateRaised: TypeAlias = Callable[[str, BaseException], object]
+"""Is told where a callable in a pattern stands, and what it raised."""
+
+
+class Missing(enum.Enum):
+    """What stands for the value of a key that is not there."""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
+
+
+@dataclass(slots=True)
+class Telling:
+    """What parts of a pattern tell: a line each, and, of those that make no sense, the errors of the strict API."""
+
+    lines: list[str] = field(default_factory=list[str])
+    troubles: list[Exception] = field(default_factory=list[Exception])
+    depth: int = 0
+
+    def say(self, verdict: Verdict, path: str, words: str) -> None:
+        mark = {True: "yes", False: "no ", None: "no "}[verdict]
+        self.lines.append(f"{'  ' * self.depth}{mark} {path + ': ' if path else ''}{words}")
+
+    @contextmanager
+    def deeper(self) -> Generator[None]:
+        self.depth += 1
+        yield
+        self.depth -= 1
+
+
+Tell: TypeAlias = Callable[[Any, str, Telling], Verdict]
+
+
+@dataclass(slots=True, frozen=True)
+class Node:
+    """A part of a pattern, compiled.
+
+    Attributes:
+        check: of a value that is there.
+        tell: the same, in words.
+        missing: the answer if the key is not there.
+        literal: it is a plain value, and asks for equality.
+        texts: the only values that it can match, where these are texts, for an index.
+    """
+
+    check: Check
+    tell: Tell
+    missing: bool = False
+    literal: bool = False
+    texts: tuple[str, ...] | None = None
+
+
+def compile_pattern(pattern: Pattern, where: str = "pattern", raised: PredicateRaised | None = None) -> Node:
+    """The pattern as a check.
+
+    Args:
+        pattern: see `Pattern`.
+        where: what errors call it.
+        raised: is called when a callable in it raised, in checks.
+
+    Raises:
+        PatternError: it, or a part of it, cannot work; the sentence says which, and why.
+    """
+    return Compiler(raised).node(pattern, where, 0)
+
+
+# ---------------------------------------------------------------------- leaves
+
+
+def leaf(
+    check: Check,
+    function: str,
+    rhs: Any,
+    words: tuple[str, str],
+    wanted: str = "",
+    *,
+    literal: bool = False,
+    texts: tuple[str, ...] | None = None,
+) -> Node:
+    """A part without parts. `words`: what a value does, and what it does not. `wanted`: of what types it must be."""
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        try:
+            verdict = check(lhs)
+        except Exception:
+            verdict = None
+        if verdict is None:
+            telling.troubles.append(LeftHandSideTypeError(lhs, rhs, function, path, wanted))
+            telling.say(
+                None,
+                path,
+                f"{shown(lhs)} is a {type(lhs).__name__}, so that it {words[0]} is no question: that is for {wanted}",
+            )
+        else:
+            telling.say(verdict, path, f"{shown(lhs)} {words[0] if verdict else words[1]}")
+        return verdict
+
+    return Node(check, tell, literal=literal, texts=texts)
+
+
+NUMBERS, MOMENTS = "numbers and numeric text", "dates, datetimes and ISO 8601 text"
+
+ORDER_WORDS: Mapping[str, tuple[str, str]] = {
+    "gt": ("is greater than {}", "is not greater than {}"),
+    "gte": ("is at least {}", "is less than {}"),
+    "lt": ("is less than {}", "is not less than {}"),
+    "lte": ("is at most {}", "is greater than {}"),
+}
+
+
+def equality(rhs: Any, where: str) -> Node | None:
+    """The leaf that asks for equality with a plain value; None if it is no plain value."""
+    words = (f"equals {shown(rhs)}", f"does not equal {shown(rhs)}")
+    match rhs:
+        case None:
+            return leaf(null_equals, "eq", rhs, ("is null", "is not null"), literal=True)
+        case bool():
+            return leaf(boolean_equals(rhs), "eq", rhs, words, "booleans", literal=True)
+        case enum.Enum() if not isinstance(rhs, (str, int, float)):
+            value: Any = rhs.value
+            return equality(value, where)
+        case str():
+            texts = (str(rhs),) if rhs else None  # the empty one also equals None
+            return leaf(text_equals(str(rhs)), "eq", rhs, words, "text", literal=True, texts=texts)
+        case int() | float() | Decimal():
+            if rhs != rhs:
+                raise PatternError("NaN equals nothing, not even itself, so this could never match", where)
+            return leaf(number_order("eq", rhs), "eq", rhs, words, NUMBERS, literal=True)
+        case date():
+            return leaf(moment_order("eq", rhs), "eq", rhs, words, MOMENTS, literal=True)
+        case bytes() | bytearray():
+            return leaf(bytes_equal(bytes(rhs)), "eq", rhs, words, "bytes", literal=True)
+        case UUID():
+            return leaf(uuid_equals(rhs), "eq", rhs, words, "UUIDs and text", literal=True)
+        case _:
+            return None
+
+
+def order(function: str, rhs: Any, where: str) -> Node:
+    """The leaf that asks for more or less than a value that has an order."""
+    words = (ORDER_WORDS[function][0].format(shown(rhs)), ORDER_WORDS[function][1].format(shown(rhs)))
+    if isinstance(rhs, (int, float, Decimal)) and not isinstance(rhs, bool):
+        if rhs != rhs:
+            raise PatternError(f"{function}(NaN) could never match: nothing is before or after NaN", where)
+        return leaf(number_order(function, rhs), function, rhs, words, NUMBERS)
+    if isinstance(rhs, date):
+        return leaf(moment_order(function, rhs), function, rhs, words, MOMENTS)
+    hint = "; of text make a number or a moment: Number('1.5'), DateTime('2020-01-01')" if isinstance(rhs, str) else ""
+    raise RightHandSideTypeError(
+        f"{function} takes a number, a date or a datetime, since nothing else has an order; got {shown(rhs)}{hint}",
+        where,
+    )
+
+
+# One repeated atom in a repeated group, as in (a+)+: it says what a+ says, in exponentially many ways.
+HOPELESS = re.compile(
+    r"""\( (?:\?: | \?P<\w+>)? (?: \\. | \. | \[\^?\]?(?:\\.|[^\]\\])*\] | [^\\()\[\]{}|*+?.^$] ) [*+]\?? \)
+        (?: [*+] | \{\d+,\} )""",
+    re.VERBOSE,
+)
+
+
+def regular_expression(rhs: Any, where: str) -> Node:
+    """The leaf that matches text from its start; of a text, or of what has a `match`, like a compiled `re.Pattern`."""
+    expression: Any = rhs
+    if isinstance(rhs, str):
+        found = HOPELESS.search(rhs)
+        if found:
+            raise PatternError(
+                f"{found[0]!r} in the regular expression {shown(rhs)} repeats what is repeated already, and can take "
+                "exponential time with text that does not match: leave the outer repetition out",
+                where,
+            )
+        try:
+            expression = re.compile(rhs)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise PatternError(f"{shown(rhs)} is no regular expression: {error}", where) from error
+    source: Any = getattr(expression, "pattern", rhs)
+    of_bytes = isinstance(source, bytes)
+    matches: Any = expression.match
+
+    def check(lhs: Any) -> Verdict:
+        if of_bytes:
+            return matches(lhs) is not None if isinstance(lhs, (bytes, bytearray)) else None
+        if lhs is None:
+            lhs = ""
+        return bool(matches(lhs)) if isinstance(lhs, str) else None
+
+    text = shown(source)
+    return leaf(check, "match", rhs, (f"matches {text}", f"does not match {text}"), "bytes" if of_bytes else "text")
+
+
+def is_expression(value: Any) -> bool:
+    return isinstance(value, re.Pattern) or (
+        not isinstance(value, type) and hasattr(value, "pattern") and callable(getattr(value, "match", None))
+    )
+
+
+def name_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", None) or shown(function)
+    return "the lambda" if "<lambda>" in name else str(name)
+
+
+def predicate(function: Callable[[Any], Any], where: str, raised: PredicateRaised | None) -> Node:
+    """The leaf of a callable of the user's."""
+    check_callable(function, where)
+    name = name_of(function)
+
+    def check(lhs: Any) -> Verdict:
+        try:
+            return bool(function(lhs))
+        except Exception as error:
+            if raised is not None:
+                raised(where, error)
+            return None
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        try:
+            answer = function(lhs)
+            verdict = bool(answer)
+        except Exception as error:
+            trouble = PredicateError(name, error_words(error), path)
+            trouble.__cause__ = error
+            telling.troubles.append(trouble)
+            telling.say(None, path, f"{name} raised {error_words(error)} for {shown(lhs)}")
+            return None
+        telling.say(verdict, path, f"{name} says {shown(answer)} of {shown(lhs)}")
+        return verdict
+
+    return Node(check, tell)
+
+
+def error_words(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def check_callable(function: Any, where: str) -> None:
+    """Refuse what cannot be asked about one value, and what would say yes to every one."""
+    for own in FUNCTIONS:
+        if function is own:
+            given = "()" if own.__name__ in ("any_", "empty", "absent") else "(…)"
+            raise PatternError(f"{own.__name__} must be called: write {own.__name__}{given}", where)
+    code = [function, getattr(kind_of(function), "__call__", None)]  # noqa: B004 - the code of it, not whether there is some
+    if any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in code):
+        raise PatternError(f"{name_of(function)} is async, and what it returns at once is always true", where)
+    if any(map(inspect.isgeneratorfunction, code)):
+        raise PatternError(f"{name_of(function)} is a generator function, and what it returns is always true", where)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in functions keep their signature to themselves
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        raise PatternError(
+            f"a callable is called with one value, which {name_of(function)}{signature} cannot be: {error}", where
+        ) from None
+
+
+# ---------------------------------------------------------------------- parts with parts
+
+
+class Compiler:
+    """Compiles one pattern."""
+
+    def __init__(self, raised: PredicateRaised | None) -> None:
+        self._raised = raised
+
+    def node(self, pattern: Pattern, where: str, depth: int) -> Node:
+        """Any pattern: a bare value asks for equality, but a bare collection also takes one of its items."""
+        if depth > DEEPEST:
+            raise PatternError(f"a pattern has at most {DEEPEST} levels; does this one hold itself?", where)
+        if isinstance(pattern, Predicate):
+            return self._predicate(pattern, where, depth)
+        within: Any = getattr(pattern, "node", None)
+        if isinstance(within, Node):  # compiled already
+            return within
+        found = equality(pattern, where)
+        if found is not None:
+            return found
+        if is_mapping(pattern):
+            return self._mapping(pattern, where, depth)
+        if is_expression(pattern):
+            return regular_expression(pattern, where)
+        if is_collection(pattern):
+            return self._collection(pattern, where, depth, "bare")
+        if callable(pattern):
+            return predicate(pattern, where, self._raised)
+        raise RightHandSideTypeError(
+            "a pattern is None, a str, a bool, a number, a date or datetime, bytes, a UUID, a collection, a mapping, a "
+            f"regular expression or a callable; got {shown(pattern)}",
+            where,
+        )
+
+    def _predicate(self, pattern: Predicate, where: str, depth: int) -> Node:
+        function, arguments = pattern.function, pattern.arguments
+        match function:
+            case "eq" | "neq":
+                node = self._equal(arguments[0], where, depth)
+                return node if function == "eq" else negation(node)
+            case "match":
+                return self._match(arguments[0], where, depth)
+            case "gt" | "gte" | "lt" | "lte":
+                return order(function, arguments[0], where)
+            case "in_":
+                return self._member(arguments[0], where, depth)
+            case "not_":
+                return negation(self.node(arguments[0], where, depth + 1))
+            case "and_":
+                return conjunction([self.node(part, where, depth + 1) for part in arguments])
+            case "or_":
+                return disjunction([self.node(part, where, depth + 1) for part in arguments])
+            case "any_":
+                return leaf(lambda lhs: True, function, None, ("is there", ""))
+            case "empty":
+                return leaf(is_empty, function, None, ("is empty", "is not empty"))
+            case "absent":
+                return replaced(leaf(lambda lhs: False, function, None, ("", "is there")), missing=True)
+            case "optional":
+                return replaced(self.node(arguments[0], where, depth + 1), missing=True)
+            case _:
+                raise PatternError(f"there is no function {function!r} of patterns", where)
+
+    def _equal(self, value: Any, where: str, depth: int) -> Node:
+        if is_collection(value):
+            return self._collection(value, where, depth, "eq")
+        return self.node(value, where, depth + 1)
+
+    def _match(self, value: Any, where: str, depth: int) -> Node:
+        if value is None:
+            return leaf(lambda lhs: not lhs, "match", value, ("is null, or nothing", "is something"))
+        if isinstance(value, bool):
+            words = ("counts as true", "counts as false") if value else ("counts as false", "counts as true")
+            return leaf(lambda lhs: is_true(lhs) is value, "match", value, words)
+        if isinstance(value, str) or is_expression(value):
+            return regular_expression(value, where)
+        if is_collection(value):
+            return self._collection(value, where, depth, "match")
+        return self.node(value, where, depth + 1)
+
+    def _items(self, values: Any, where: str, depth: int) -> list[Node]:
+        if len(values) > LONGEST:
+            raise PatternError(f"a collection in a pattern has at most {LONGEST:,} items; got {len(values):,}", where)
+        nodes = [self.node(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(values)]
+        for index, node in enumerate(nodes):
+            if node.missing:
+                raise PatternError("absent() and optional() are for the values of keys", f"{where}[{index}]")
+        return nodes
+
+    def _member(self, values: Any, where: str, depth: int) -> Node:
+        if not is_collection(values):
+            raise RightHandSideTypeError(
+                f"in_ takes a list, a tuple or a set of values or patterns; got {shown(values)}", where
+            )
+        nodes = self._items(values, where, depth)
+        if not nodes:
+            raise PatternError("in_ takes at least one value or pattern; got none, so it could never match", where)
+        return membership(nodes, values)
+
+    def _collection(self, values: Any, where: str, depth: int, function: str) -> Node:
+        return collection(self._items(values, where, depth), values, function)
+
+    def _mapping(self, pattern: Mapping[Any, Any], where: str, depth: int) -> Node:
+        rules: list[tuple[Any, Node]] = []
+        for key, part in pattern.items():
+            rules.append((key, self.node(part, f"{where}[{key!r}]", depth + 1)))
+        return mapping(rules, pattern)
+
+
+def replaced(node: Node, *, missing: bool) -> Node:
+    return Node(node.check, node.tell, missing)
+
+
+def negation(node: Node) -> Node:
+    inner = node.check
+
+    def check(lhs: Any) -> Verdict:
+        verdict = inner(lhs)
+        return None if verdict is None else not verdict
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        within = Telling()
+        verdict = node.tell(lhs, path, within)
+        telling.troubles += within.troubles
+        if verdict is None:  # the same words: it makes no sense, with not_ or without
+            telling.lines += ["  " * telling.depth + line for line in within.lines]
+            return None
+        telling.say(not verdict, path, "not_ of what follows")
+        telling.lines += ["  " * (telling.depth + 1) + line for line in within.lines]
+        return not verdict
+
+    # Only absent() and optional() say anything of a key that is not there, and not_ of them is that it is.
+    return Node(check, tell)
+
+
+def conjunction(nodes: list[Node]) -> Node:
+    checks = [node.check for node in nodes]
+
+    def check(lhs: Any) -> Verdict:
+        for part in checks:
+            verdict = part(lhs)
+            if verdict is not True:
+                return verdict
+        return True
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        for node in nodes:  # no further than the check: what stands behind a guard is not asked
+            verdict = node.tell(lhs, path, telling)
+            if verdict is not True:
+                return verdict
+        return True
+
+    texts = next((node.texts for node in nodes if node.texts is not None), None)
+    return Node(check, tell, missing=all(node.missing for node in nodes), texts=texts)
+
+
+def disjunction(nodes: list[Node]) -> Node:
+    checks = [node.check for node in nodes]
+
+    def check(lhs: Any) -> Verdict:
+        answer: Verdict = False
+        for part in checks:
+            verdict = part(lhs)
+            if verdict is True:
+                return True
+            if verdict is None:
+                answer = None
+        return answer
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        within = Telling()
+        answer: Verdict = False
+        for node in nodes:
+            verdict = node.tell(lhs, path, within)
+            if verdict is True:
+                answer = True
+                break
+            if verdict is None:
+                answer = None
+        telling.say(answer, path, "or_: one of what follows")
+        telling.lines += ["  " * (telling.depth + 1) + line for line in within.lines]
+        if answer is None:
+            telling.troubles += within.troubles
+        return answer
+
+    return Node(check, tell, missing=any(node.missing for node in nodes), texts=texts_of(nodes))
+
+
+def texts_of(nodes: Iterable[Node]) -> tuple[str, ...] | None:
+    """All texts that one of these can match; None if one can match another thing."""
+    texts: list[str] = []
+    for node in nodes:
+        if node.texts is None:
+            return None
+        texts += node.texts
+    return tuple(dict.fromkeys(texts))
+
+
+def among(nodes: list[Node]) -> Check:
+    """Whether a value matches one of these. A literal of another type is merely not it, unless all are."""
+    plain = [node.check for node in nodes if node.literal]
+    others = [node.check for node in nodes if not node.literal]
+
+    def check(lhs: Any) -> Verdict:
+        comparable, trouble = False, False
+        for part in plain:
+            verdict = part(lhs)
+            if verdict is True:
+                return True
+            comparable = comparable or verdict is False
+        for part in others:
+            verdict = part(lhs)
+            if verdict is True:
+                return True
+            comparable = comparable or verdict is False
+            trouble = trouble or verdict is None
+        return None if trouble or not comparable else False
+
+    return check
+
+
+def membership(nodes: list[Node], values: Any) -> Node:
+    text = ", ".join(map(shown, list(values)[:10])) + (", …" if len(values) > 10 else "")
+    words = (f"is one of {text}", f"is none of {text}")
+    texts = texts_of(nodes)
+    if texts is not None and all(node.literal for node in nodes):
+        quick = frozenset(texts)
+        slow = among(nodes)
+
+        def check(lhs: Any) -> Verdict:
+            return lhs in quick if type(lhs) is str else slow(lhs)
+
+        return leaf(check, "in_", values, words, "values of the same types", texts=texts)
+    return leaf(among(nodes), "in_", values, words, "values of the same types", texts=texts)
+
+
+def collection(nodes: list[Node], values: Any, function: str) -> Node:
+    """`eq`: each side has a match for each item of the other. `match`: the left has all of the right.
+
+    `bare`: as `eq`, and for what is no collection whether it is one of the items. Order and multiplicity do not
+    count.
+    """
+    within = among(nodes)
+    checks = [node.check for node in nodes]
+
+    def has_all(items: list[Any]) -> Verdict:
+        """Whether each part of the pattern has an item that matches it."""
+        answer: Verdict = True
+        for part in checks:
+            comparable = False
+            for item in items:
+                verdict = part(item)
+                if verdict is True:
+                    break
+                comparable = comparable or verdict is False
+            else:
+                if comparable or not items:
+                    return False
+                answer = None
+        return answer
+
+    def equal(items: list[Any]) -> Verdict:
+        answer = has_all(items)
+        if answer is False:
+            return False
+        for item in items:
+            verdict = within(item) if nodes else False
+            if verdict is False:
+                return False
+            if verdict is None:
+                answer = None
+        return answer
+
+    def check(lhs: Any) -> Verdict:
+        if is_collection(lhs):
+            return has_all(list(lhs)) if function == "match" else equal(list(lhs))
+        if lhs is None:
+            if not nodes:
+                return True
+            return within(lhs) is True if function != "eq" else False
+        if function == "eq" or not nodes or (function == "match" and isinstance(lhs, Mapping)):
+            return None
+        return within(lhs)
+
+    text = shown(values)
+    if function == "match":
+        words = (f"has, or is, what {text} asks for", f"has not all of {text}")
+    elif function == "eq":
+        words = (f"has the items of {text}, in any order", f"has not just the items of {text}")
+    else:
+        words = (f"has the items of {text}, or is one of them", f"has not just the items of {text}, nor is it one")
+    # What may be a list as well is in no index, so it says nothing of texts.
+    return leaf(check, "match" if function == "match" else "eq", values, words, "collections of the same types")
+
+
+def mapping(rules: list[tuple[Any, Node]], pattern: Mapping[Any, Any]) -> Node:
+    quick = [(key, node.check, node.missing) for key, node in rules]
+
+    def check(lhs: Any) -> Verdict:
+        if kind_of(lhs) is not dict and not is_mapping(lhs):
+            if lhs is not None:
+                return None
+            lhs = {}
+        get: Any = lhs.get
+        for key, part, missing in quick:
+            value = get(key, MISSING)
+            if value is MISSING:
+                if missing:
+                    continue
+                return False
+            verdict = part(value)
+            if verdict is not True:
+                return verdict
+        return True
+
+    def tell(lhs: Any, path: str, telling: Telling) -> Verdict:
+        if lhs is not None and not is_mapping(lhs):
+            telling.troubles.append(LeftHandSideTypeError(lhs, pattern, "eq", path, "mappings"))
+            telling.say(None, path, f"{shown(lhs)} is a {type(lhs).__name__}, and an object with keys is asked for")
+            return None
+        answer: Verdict = True
+        for key, node in rules:
+            place = f"{path}.{key}" if path else str(key)
+            value: Any = MISSING if lhs is None else lhs.get(key, MISSING)
+            if value is MISSING:
+                verdict: Verdict = node.missing
+                telling.say(verdict, place, "the key is missing" + (", as it may be" if verdict else ""))
+            else:
+                verdict = node.tell(value, place, telling)
+            if answer is True:
+                answer = verdict
+        return answer
+
+    return Node(check, tell)
