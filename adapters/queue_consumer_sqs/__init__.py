@@ -16,8 +16,12 @@ from ._errors import (
 )
 from ._listener import EventBus, MultiSQSListener, QueueConfig, SQSListenerConfig
 from ._message import SQSMessage
+from ._publishers import PublishEntry, SnsPublisher, SqsPublisher
 from ._queue import SQSQueue
+from ._receiver import MessageType, ReceivedMessage, SqsReceiver
 from ._redrive import RedriveError
+from ._sns import SNS, TopicNotFound, queue_policy
+from ._sqs_listener import SqsListener
 
 __all__ = [
     "AccessDenied",
@@ -26,20 +30,30 @@ __all__ = [
     "EventBus",
     "FailedEntry",
     "InvalidRequest",
+    "MessageType",
     "MultiSQSListener",
     "NotInstalled",
     "PriorityBuses",
+    "PublishEntry",
     "PurgeInProgress",
     "QueueConfig",
     "QueueExists",
     "QueueNotFound",
+    "ReceivedMessage",
     "RedriveError",
+    "SNS",
     "SQS",
     "SQSError",
     "SQSListenerConfig",
     "SQSMessage",
     "SQSQueue",
     "SendError",
+    "SnsPublisher",
+    "SqsListener",
+    "SqsPublisher",
+    "SqsReceiver",
     "Throttled",
+    "TopicNotFound",
     "Unreachable",
+    "queue_policy",
 ]

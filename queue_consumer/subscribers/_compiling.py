@@ -19,8 +19,7 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -69,17 +68,10 @@ class Telling:
 
     lines: list[str] = field(default_factory=list[str])
     troubles: list[Exception] = field(default_factory=list[Exception])
-    depth: int = 0
 
     def say(self, verdict: Verdict, path: str, words: str) -> None:
         mark = {True: "yes", False: "no ", None: "no "}[verdict]
-        self.lines.append(f"{'  ' * self.depth}{mark} {path + ': ' if path else ''}{words}")
-
-    @contextmanager
-    def deeper(self) -> Generator[None]:
-        self.depth += 1
-        yield
-        self.depth -= 1
+        self.lines.append(f"{mark} {path + ': ' if path else ''}{words}")
 
 
 Tell: TypeAlias = Callable[[Any, str, Telling], Verdict]
@@ -441,10 +433,10 @@ def negation(node: Node) -> Node:
         verdict = node.tell(lhs, path, within)
         telling.troubles += within.troubles
         if verdict is None:  # the same words: it makes no sense, with not_ or without
-            telling.lines += ["  " * telling.depth + line for line in within.lines]
+            telling.lines += within.lines
             return None
         telling.say(not verdict, path, "not_ of what follows")
-        telling.lines += ["  " * (telling.depth + 1) + line for line in within.lines]
+        telling.lines += ["  " + line for line in within.lines]
         return not verdict
 
     # Only absent() and optional() say anything of a key that is not there, and not_ of them is that it is.
@@ -496,7 +488,7 @@ def disjunction(nodes: list[Node]) -> Node:
             if verdict is None:
                 answer = None
         telling.say(answer, path, "or_: one of what follows")
-        telling.lines += ["  " * (telling.depth + 1) + line for line in within.lines]
+        telling.lines += ["  " + line for line in within.lines]
         if answer is None:
             telling.troubles += within.troubles
         return answer

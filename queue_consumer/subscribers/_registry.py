@@ -239,7 +239,7 @@ class Subscribers:
                 message, matching, policy = made, self._matching(made), policy.otherwise
             if not matching:
                 if not isinstance(policy, Route):
-                    return self._left(message, policy)
+                    return self._left(message, "keep" if policy == "keep" else "delete")
                 self._teller.tell(unmatched(message, "delete", policy.name))
                 matching = [policy]
         answers = yield from self._asked(matching, message)

@@ -49,7 +49,8 @@ class Route:
 
 def name_of(subscriber: Any) -> str:
     """Its full name, which is the same in every process and after a restart."""
-    thing: Any = subscriber if isinstance(subscriber, (type, FunctionSubscriber)) else kind_of(subscriber)
+    own = isinstance(subscriber, type) or issubclass(kind_of(subscriber), FunctionSubscriber)
+    thing: Any = subscriber if own else kind_of(subscriber)
     return f"{thing.__module__}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 
