@@ -198,7 +198,7 @@ class SNS:
 
 
 def queue_policy(queue_arn: str, *topic_arns: str) -> str:
-    """The policy of a queue that lets these topics send to it, for `SQS.create(policy=…)` or its attribute `Policy`."""
+    """What the attribute `Policy` of a queue must be, so that these topics may send to it."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "sns.amazonaws.com"},

@@ -137,15 +137,20 @@ class SqsListener:
                 queue.close()
                 raise
             if self._asked:
-                return self._consumer.shutdown()
-        return self._consumer.run()
+                self._consumer.stop()
+        try:
+            return self._consumer.run()
+        except UsageError:
+            if not self._asked:
+                raise
+            queue.close()  # it was stopped before it could begin
+            return self._consumer.shutdown()
 
     def stop(self) -> None:
         """Ask `listen()` to return, from anywhere."""
         self._asked = True
-        consumer = self._consumer
-        if consumer is not None:
-            consumer.stop()
+        if self._consumer is not None:
+            self._consumer.stop()
 
     def stats(self) -> Stats | None:
         """A snapshot of the figures; None before `listen()`."""

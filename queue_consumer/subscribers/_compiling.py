@@ -198,23 +198,19 @@ def order(function: str, rhs: Any, where: str) -> Node:
     )
 
 
-# One repeated atom in a repeated group, as in (a+)+: it says what a+ says, in exponentially many ways.
-HOPELESS = re.compile(
-    r"""\( (?:\?: | \?P<\w+>)? (?: \\. | \. | \[\^?\]?(?:\\.|[^\]\\])*\] | [^\\()\[\]{}|*+?.^$] ) [*+]\?? \)
-        (?: [*+] | \{\d+,\} )""",
-    re.VERBOSE,
-)
+# One repeated atom in a repeated group, as in (a+)+, says what a+ says, in exponentially many ways.
+ATOMS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)  # of more than a character
+HOPELESS = re.compile(r"\((?:\?:|\?P<\w+>)?[^\\()\[\]{}|*+?^$][*+]\??\)(?:[*+]|\{\d+,\})")
 
 
 def regular_expression(rhs: Any, where: str) -> Node:
     """The leaf that matches text from its start; of a text, or of what has a `match`, like a compiled `re.Pattern`."""
     expression: Any = rhs
     if isinstance(rhs, str):
-        found = HOPELESS.search(rhs)
-        if found:
+        if HOPELESS.search(ATOMS.sub("x", rhs)):
             raise PatternError(
-                f"{found[0]!r} in the regular expression {shown(rhs)} repeats what is repeated already, and can take "
-                "exponential time with text that does not match: leave the outer repetition out",
+                f"the regular expression {shown(rhs)} repeats what does nothing but repeat, as (a+)+ does, and "
+                "can take exponential time with text that does not match: leave the outer repetition out",
                 where,
             )
         try:
