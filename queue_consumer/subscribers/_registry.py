@@ -116,17 +116,17 @@ class Subscribers:
         self._on_fatal = on_fatal
         self._retry_on = exceptions("Subscribers: retry_on", retry_on)
         self._retry_delay = retry_delay
-        self._memory: Memory | None = Remembered() if remember is True else remember or None
+        self._memory: Memory | None = Remembered() if remember is True else None if remember is False else remember
         for verb in ("succeeded", "add", "forget"):
             if self._memory is not None and not callable(getattr(self._memory, verb, None)):
                 raise TypeError(f"Subscribers: remember must be True, False or a Memory; got {remember!r}")
         self._decoder = decoder or Decoder()
         self._teller = Teller(observers)
-        self._leftovers = {
-            PayloadType.PLAINTEXT: self._leftover("text", unmatched if text is None else text),
-            PayloadType.BINARY: self._leftover("blobs", unmatched if blobs is None else blobs),
-        }
         self._unmatched = self._leftover("unmatched", unmatched)
+        self._leftovers = {
+            PayloadType.PLAINTEXT: self._unmatched if text is None else self._leftover("text", text),
+            PayloadType.BINARY: self._unmatched if blobs is None else self._leftover("blobs", blobs),
+        }
         self._raised_before: set[str] = set()
         self._subscribers: list[Any] = []
         self._names: set[str] = set()
@@ -395,21 +395,16 @@ class Subscribers:
 
     def _leftover(self, name: str, policy: Any) -> Policy | Route | TransformRoute:
         """What to do with messages that nobody takes, ready to be done."""
-        if isinstance(policy, str):
-            if policy not in POLICIES:
-                raise ValueError(
-                    f"Subscribers: {name} must be 'delete', 'keep', a callable or Transform; got {policy!r}"
-                )
+        if isinstance(policy, str) and policy in POLICIES:
             return "keep" if policy == "keep" else "delete"
         if isinstance(policy, Transform):
             otherwise = self._leftover(f"{name}: otherwise", policy.otherwise)
             if isinstance(otherwise, TransformRoute):
-                raise TypeError(
-                    f"Subscribers: {name}: otherwise must be 'delete', 'keep' or a callable; got {policy!r}"
-                )
+                raise TypeError(f"Subscribers: {name}: otherwise must be no Transform; got {policy!r}")
             return TransformRoute(self._as_route(f"{name}: Transform", policy.function), otherwise)
         if not callable(policy):
-            raise TypeError(f"Subscribers: {name} must be {CHOICE}; got {policy!r}")
+            kind = ValueError if isinstance(policy, str) else TypeError
+            raise kind(f"Subscribers: {name} must be {CHOICE}; got {policy!r}")
         return self._as_route(name, policy)
 
     def _as_route(self, name: str, function: Any) -> Route:
@@ -417,9 +412,7 @@ class Subscribers:
             raise TypeError(f"Subscribers: {name} must be callable with a payload; got {function!r}")
         call, is_async = caller_of(function, f"Subscribers: {name}")
         if is_async and not self._may_be_async:
-            raise UsageError(
-                f"Subscribers: {name} is async: for that there is AsyncSubscribers, with pool='coroutines'"
-            )
+            raise UsageError(f"Subscribers: {name} is async, for which there is AsyncSubscribers")
         return policy_route(name, call, is_async)
 
 

@@ -143,7 +143,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "section", "field", "problem"), WRONG, ids=str)
+@pytest.mark.parametrize(("changes", "section", "field", "problem"), WRONG)
 def test_errors_name_the_section_and_the_field(changes: dict[str, Any], section: str, field: str, problem: str) -> None:
     """What is wrong is a `SchemaError`, whatever it is, with the section and the field as facts."""
     data = wire(**changes)

@@ -85,7 +85,6 @@ class Between:
         (compile_pattern(gt(5)), 6, 5),
         ({"a": compile_pattern(gt(5))}, {"a": 6}, {"a": 5}),
     ],
-    ids=str,
 )
 def test_patterns_are_values_callables_and_functions_nested(pattern: Any, yes: Any, no: Any) -> None:
     """Values, any callable, compiled expressions and all functions, in dicts, lists and sets, at will."""
@@ -130,7 +129,6 @@ def test_another_engine_for_regular_expressions() -> None:
         (and_(optional(5), any_()), True, False),
         (and_(absent(), any_()), False, False),
     ],
-    ids=str,
 )
 def test_a_key_that_is_not_there(pattern: Any, there: bool, missing: bool) -> None:
     """No pattern matches what is not there but `absent` and `optional`, and what is made of them."""
@@ -184,7 +182,6 @@ class Numb:
         (not_({"a": broken}), {"a": 1}),
         (not_({"a": gt(5)}), {"a": "x"}),
     ],
-    ids=str,
 )
 def test_what_makes_no_sense_is_no_match_either_way(pattern: Any, value: Any) -> None:
     """Neither what cannot be compared nor a predicate that raises makes a match, and `not_` does not make one of it."""
@@ -409,7 +406,7 @@ PATTERNS = [None, True, 5, "x", date(2020, 1, 1), ["x"], {"x": 1}, match("x"), m
             not_("x"), one_of("x", 5), or_("x", 5), and_(any_(), "x"), is_even]  # fmt: skip
 
 
-@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+@pytest.mark.parametrize("pattern", PATTERNS)
 def test_hostile_objects_do_no_harm(pattern: Any) -> None:
     """Objects that raise when they are looked at, that hold themselves, or that are huge, match or not, and no more."""
     cyclic: dict[str, Any] = {}
