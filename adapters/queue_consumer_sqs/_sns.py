@@ -16,13 +16,12 @@ from queue_consumer.subscribers import SubscriptionConfirmation
 
 from ._access import Access
 from ._aws import library
-from ._errors import InvalidRequest, SQSError
+from ._errors import SQSError, Throttled
 from ._translation import translated
 
 __all__ = ["SNS", "SnsCalls", "TopicNotFound", "check_topic", "queue_policy"]
 
 TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]*):[0-9]*:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
-NOT_FOUND = ("NotFound", "NotFoundException", "ResourceNotFoundException")
 TIMEOUT = 10.0
 CONNECT_TIMEOUT = 2.0
 CONNECTIONS = 50
@@ -31,6 +30,13 @@ RETRIES = {"mode": "standard", "total_max_attempts": 3}
 
 class TopicNotFound(SQSError):
     """There is no such topic, in this region and account, or none that these credentials may see."""
+
+
+# Codes that SQS does not have.
+KINDS: Mapping[str, type[SQSError]] = {
+    **dict.fromkeys(("NotFound", "NotFoundException", "ResourceNotFoundException"), TopicNotFound),
+    "Throttled": Throttled,
+}
 
 
 def check_topic(arn: Any, parameter: str = "topic_arn") -> str:
@@ -73,8 +79,7 @@ class SnsCalls:
         except Exception as error:
             ours = translated(error, operation.replace("_", " "))
             message = ours.message.replace("SQS would not", "SNS would not", 1)
-            kind = TopicNotFound if ours.code in NOT_FOUND and isinstance(ours, InvalidRequest) else type(ours)
-            raise kind(message, ours.code) from error
+            raise KINDS.get(ours.code, type(ours))(message, ours.code) from error
 
     def _opened(self) -> Any:
         with self._lock:
