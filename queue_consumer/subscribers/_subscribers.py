@@ -100,6 +100,9 @@ class EventSubscriber(MessageSubscriber):
 class FunctionSubscriber(MessageSubscriber, Generic[F]):
     """A function as a subscriber; it can still be called as the function it is."""
 
+    __name__: str
+    __qualname__: str
+
     def __init__(
         self,
         function: F,

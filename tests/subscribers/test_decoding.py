@@ -1,5 +1,9 @@
 """From bodies to payloads: the content type first, then a look; SNS envelopes; and nothing that raises."""
 
+# Patterns are lambdas and values of every type, in tables; that these are of unknown types is what is meant.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import base64
@@ -99,7 +103,8 @@ def test_what_cannot_be_read_is_invalid(make: Callable[[], Any], words: str) -> 
 )
 def test_looking_is_configurable(sniff: Any, kinds: tuple[str, ...]) -> None:
     """What bodies without a content type are looked at for is a matter of choice; with one it makes no difference."""
-    for encoding, kind in zip(("json", "bson", "zlib"), kinds, strict=True):
+    encodings: tuple[Any, ...] = ("json", "bson", "zlib")
+    for encoding, kind in zip(encodings, kinds, strict=True):
         body, content_type = encode(DATA, encoding)
         assert decode(body, sniff=sniff).payload_type.name == kind
         assert decode(body, content_type, sniff=sniff).payload == DATA
@@ -301,7 +306,7 @@ def test_confirmations_are_objects(kind: type[SubscriptionConfirmation]) -> None
     body = json.dumps(envelope(Type=kind.__name__, Token="secret", SubscribeURL="https://sns/subscribe"))
     decoded = decode(body)
     assert (decoded.payload_type, decoded.payload) == (NONE, None)
-    found = decoded.embedded_message
+    found: Any = decoded.embedded_message
     assert type(found) is kind
     assert (found.token, found.subscribe_url, found.raw_message) == ("secret", "https://sns/subscribe", "hello")
     assert "secret" not in repr(found)

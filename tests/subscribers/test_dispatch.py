@@ -1,5 +1,9 @@
 """Dispatch: what several answers come to, what nobody takes, what fails for good, and what is remembered."""
 
+# Patterns are lambdas and values of every type, in tables; that these are of unknown types is what is meant.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -180,13 +184,17 @@ def test_what_does_not_speak_of_the_message_goes_through(error: type[BaseExcepti
 
 # ---------------------------------------------------------------------- what nobody takes
 
-NOBODY = [("text", PayloadType.PLAINTEXT), (b"\xff", PayloadType.BINARY), ({"a": 1}, PayloadType.DATA)]
+NOBODY: list[tuple[Any, PayloadType]] = [
+    ("text", PayloadType.PLAINTEXT),
+    (b"\xff", PayloadType.BINARY),
+    ({"a": 1}, PayloadType.DATA),
+]
 NOBODY += [(mega.Payload(mega.Event("x")), PayloadType.MEGA)]
 
 
 @pytest.mark.parametrize(("body", "kind"), NOBODY)
 @pytest.mark.parametrize(("policy", "action"), [("delete", "drop"), ("keep", "keep")])
-def test_what_nobody_takes_is_deleted_or_kept_and_said_aloud(body: Any, kind: Any, policy: Any, action: str) -> None:
+def test_what_nobody_takes_is_deleted_or_kept_and_said_aloud(body: Any, kind: Any, policy: Any, action: Any) -> None:
     """By default it is deleted; either way an event says so."""
     events: list[Event] = []
     registry = Subscribers(unmatched=policy, observers=[events.append])
@@ -406,9 +414,9 @@ def test_who_has_succeeded_is_skipped_when_the_message_comes_again() -> None:
 
 def test_without_memory_all_are_asked_again() -> None:
     """So it is unless it is asked for, and for messages without an id."""
-    for options, id in (({}, "m-1"), ({"remember": True}, None)):
+    for remember, id in ((False, "m-1"), (True, None)):
         good = Turns(None, None)
-        registry = Subscribers([subscriber("Good", good), subscriber("Late", Turns(LATER, None))], **options)
+        registry = Subscribers([subscriber("Good", good), subscriber("Late", Turns(LATER, None))], remember=remember)
         for _ in range(2):
             registry.dispatch(Item({}, id))
         assert good.calls == 2
@@ -445,7 +453,7 @@ def test_memory_has_its_limits() -> None:
     assert len(memory) == 0
     for wrong in ({"most": 0}, {"most": True}, {"seconds": 0}):
         with pytest.raises(ValueError, match="Remembered: "):
-            Remembered(**wrong)  # type: ignore[arg-type]
+            Remembered(**wrong)
     assert len(pickle.loads(pickle.dumps(memory))) == 0
 
 
@@ -519,8 +527,8 @@ def test_items_may_be_anything() -> None:
     for item in ("text", b"\xff", {"a": 1}, mega.Payload(mega.Event("x")), Item("y")):
         assert registry.dispatch(item).action == "delete"
     assert seen == ["text", b"\xff", {"a": 1}, seen[3], "y"]
-    for item in (5, None, Awkward(), object()):
-        assert registry.dispatch(item).action == "drop"
+    for odd in (5, None, Awkward(), object()):
+        assert registry.dispatch(odd).action == "drop"
 
 
 def test_confirmations_go_to_those_who_take_them() -> None:

@@ -108,7 +108,7 @@ def test_versions_have_a_default(value: Any, expected: int) -> None:
     assert (payload.event.version, payload.object.version) == (expected, expected)
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"event": ...}, "event", "", "is missing"),
     ({"event": None}, "event", "", "is missing"),
     ({"event": []}, "event", "", "must be a mapping; got []"),
@@ -257,7 +257,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=3)
-ZONES = st.one_of(st.none(), st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))))
+ZONES: Any = st.one_of(st.none(), st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))))
 EVENTS = st.builds(
     mega.Event,
     name=TEXT.filter(bool),

@@ -1,5 +1,9 @@
 """Patterns: what they are made of, what is refused when they are declared, and the answer in words."""
 
+# Patterns are lambdas and values of every type, in tables; that these are of unknown types is what is meant.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import functools
@@ -205,7 +209,12 @@ def test_what_matches_otherwise_matches(pattern: Any, value: Any) -> None:
 def test_nothing_is_asked_behind_a_guard() -> None:
     """`and_` ends with the first that does not match, so a guard protects what stands behind it."""
     asked: list[Any] = []
-    guarded = and_(match(r"\d+"), lambda value: asked.append(value) or True)
+
+    def ask(value: Any) -> bool:
+        asked.append(value)
+        return True
+
+    guarded = and_(match(r"\d+"), ask)
     for value in ("x", 5, None):
         assert not matches(guarded, value)
         assert not explain(guarded, value)

@@ -8,6 +8,7 @@ examples call and do not have (`Inventory`, `TemplateRepository`, `DatabaseLock`
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -529,7 +530,7 @@ def test_events_are_published(way: Way) -> None:
 
 def test_bson_as_it_stands_in_the_readme() -> None:
     """The base64 that the README shows is BSON of the data that it shows; `bson.loads` is `bson.decode` of pymongo."""
-    import bson
+    bson: Any = importlib.import_module("bson")
 
     payload = run(DATA, publisher=Listening())["payload"]
     assert bson.decode(base64.b64decode(IN_BSON)) == payload
@@ -729,9 +730,13 @@ class User:
     def exists(cls, id: str) -> bool:
         return id in cls.known
 
+    @classmethod
+    def is_blocked(cls, id: str) -> bool:
+        return id in cls.blocked
+
 
 @pytest.mark.parametrize(("id", "expected"), [("1", True), ("2", False), ("3", False), ("x", False)])
 def test_the_example_of_functions_of_the_users(id: str, expected: bool) -> None:
     """A regular expression, a lambda and a negated function, all of which must hold."""
-    space = run(SUBJECT, User=User, has_been_blocked=lambda id: id in User.blocked)
+    space = run(SUBJECT, User=User, has_been_blocked=User.is_blocked)
     assert matches(space["subject"], id) is expected

@@ -1,5 +1,9 @@
 """Subscribers: how they are declared, what they take, and what is refused at the class statement."""
 
+# Patterns are lambdas and values of every type, in tables; that these are of unknown types is what is meant.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import pickle
@@ -418,7 +422,12 @@ def test_a_thousand_subscribers_are_not_all_asked() -> None:
         return kind
 
     def wanted(index: int, wants: list[int]) -> Any:
-        return lambda value: wants.append(index) or True
+
+        def want(value: Any) -> bool:
+            wants.append(index)
+            return True
+
+        return want
 
     wants: list[int] = []
     events = [

@@ -1,5 +1,9 @@
 """The table of values: what equality, matching and order come to, by the types on both sides."""
 
+# Patterns are lambdas and values of every type, in tables; that these are of unknown types is what is meant.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import enum
@@ -137,6 +141,9 @@ def test_text_matches(rhs: str, lhs: Any, expected: Any) -> None:
 # ---------------------------------------------------------------------- booleans
 
 
+NO_BOOLEANS: list[Any] = [1, 0, "true", "", [], {}]
+
+
 @pytest.mark.parametrize(
     ("rhs", "lhs", "expected"),
     [
@@ -146,7 +153,7 @@ def test_text_matches(rhs: str, lhs: Any, expected: Any) -> None:
         (False, False, True),
         (True, None, False),
         (False, None, True),
-        *[(rhs, lhs, E) for rhs in (True, False) for lhs in (1, 0, "true", "", [], {})],
+        *[(rhs, lhs, E) for rhs in (True, False) for lhs in NO_BOOLEANS],
     ],
 )
 def test_booleans_equal(rhs: bool, lhs: Any, expected: Any) -> None:
@@ -155,7 +162,7 @@ def test_booleans_equal(rhs: bool, lhs: Any, expected: Any) -> None:
 
 
 TRUE = [True, 1, 42, "true", "True", "abc", "0", [False], [1, 2], {4, 5}, date(2020, 5, 15), object()]
-FALSE = [False, None, 0, "", "false", "False", "FALSE", [], (), {}]
+FALSE: list[Any] = [False, None, 0, "", "false", "False", "FALSE", [], (), {}]
 
 
 @pytest.mark.parametrize(("lhs", "truth"), [*[(v, True) for v in TRUE], *[(v, False) for v in FALSE]])
@@ -549,9 +556,12 @@ def test_mappings(lhs: Any, rhs: Any, expected: Any) -> None:
 # ---------------------------------------------------------------------- empty, any, and what has no order
 
 
+NOTHING: list[Any] = [None, "", b"", [], (), set(), {}]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [*[(v, True) for v in (None, "", b"", [], (), set(), {})], *[(v, False) for v in (0, False, 0.0, " ", [None])]],
+    [*[(nothing, True) for nothing in NOTHING], *[(v, False) for v in (0, False, 0.0, " ", [None])]],
 )
 def test_empty(value: Any, expected: bool) -> None:
     """Empty is what has a length, of none, and null; 0 and False are something."""

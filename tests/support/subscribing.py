@@ -18,12 +18,16 @@ from queue_consumer.subscribers import (
 )
 
 
+def is_skipped(name: str) -> bool:
+    return name.startswith("skip")
+
+
 class Writes(DataSubscriber):
     """Writes down, in a folder, whom it has seen, by a process of what id."""
 
-    pattern: ClassVar[Any] = {"folder": match("/"), "name": not_(lambda name: name.startswith("skip"))}
+    pattern: ClassVar[Any] = {"folder": match("/"), "name": not_(is_skipped)}
 
-    def process(self, payload: dict[str, Any]) -> ProcessStatus:
+    def process(self, payload: dict[str, str]) -> ProcessStatus:
         path = os.path.join(payload["folder"], payload["name"])
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{os.getpid()}\n")
