@@ -8,6 +8,7 @@ import latency
 import memory
 import peers
 import start_and_stop
+import subscribing
 import throughput
 import utilisation
 from contender import Contender
@@ -22,6 +23,7 @@ ALL: list[Contender] = [
     *memory.CONTENDERS,
     *start_and_stop.CONTENDERS,
     *cost.CONTENDERS,
+    *subscribing.CONTENDERS,
 ]
 
 

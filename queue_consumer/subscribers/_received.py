@@ -53,7 +53,7 @@ class Received:
 
 def received(item: Any, decoder: Decoder) -> Received:
     """An item, decoded: a message with a `body`, or something that is a body itself. Never raises."""
-    if isinstance(item, (str, bytes, bytearray, Mapping, mega.Payload)):
+    if isinstance(item, (mega.Payload, str, bytes, bytearray, Mapping)):
         body: Any = cast(Any, item)
         return Received(item, None, body, NOTHING, decoder.decode(body))
     try:

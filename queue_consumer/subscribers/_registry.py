@@ -458,7 +458,8 @@ class TransformRoute:
 
 
 def policy_route(name: str, call: Call, is_async: bool) -> Route:
-    return Route(-1, name, frozenset(PayloadType), rules_of_nothing("all"), None, call, (), is_async)
+    done = Answer(name, ProcessStatus.DONE)
+    return Route(-1, name, frozenset(PayloadType), rules_of_nothing("all"), None, call, (), is_async, done)
 
 
 def remade(kind: type[Subscribers], subscribers: tuple[Any, ...], options: Mapping[str, Any]) -> Subscribers:
@@ -473,7 +474,7 @@ def unmatched(message: Received, action: Literal["delete", "drop", "keep"], by: 
 def answer_of_result(route: Route, result: Any) -> Answer:
     """What a subscriber returned: a status, or None, which is DONE; for anything else its message is kept."""
     if result is None or result is ProcessStatus.DONE:
-        return Answer(route.name, ProcessStatus.DONE)
+        return route.done
     if result is ProcessStatus.RETRY_LATER:
         return Answer(route.name, ProcessStatus.RETRY_LATER)
     if result is ProcessStatus.FATAL_ERROR:

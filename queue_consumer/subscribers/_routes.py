@@ -15,6 +15,7 @@ from ._compiling import PredicateRaised
 from ._decoding import PayloadType
 from ._errors import kind_of
 from ._rules import Rules
+from ._statuses import Answer, ProcessStatus
 from ._subscribers import FunctionSubscriber, MessageSubscriber, check_kinds, check_subscriber, rules_for
 
 __all__ = ["Index", "Route", "caller_of", "name_of", "route_to"]
@@ -35,6 +36,7 @@ class Route:
         call: processes one.
         retry_on: exceptions that mean that the message is to come again.
         is_async: `call` returns something to be awaited.
+        done: its answer, as nearly always.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Route:
     call: Call
     retry_on: tuple[type[BaseException], ...]
     is_async: bool
+    done: Answer
 
 
 def name_of(subscriber: Any) -> str:
@@ -98,6 +101,7 @@ def route_to(subscriber: Any, number: int, raised: PredicateRaised, *, may_be_as
         call,
         exceptions(f"{name}.retry_on", instance.retry_on),
         is_async,
+        Answer(name, ProcessStatus.DONE),
     )
 
 

@@ -72,6 +72,8 @@ class Outcome:
 def outcome_of(answers: Iterable[Answer], *, keep_fatal: bool) -> Outcome:
     """What several answers come to."""
     given = tuple(answers)
+    if all(answer.status is ProcessStatus.DONE and not answer.dropped for answer in given):
+        return Outcome("delete", None, None, given, "done")
     by_status: dict[ProcessStatus, list[Answer]] = {}
     for answer in given:
         by_status.setdefault(answer.status, []).append(answer)
@@ -85,5 +87,4 @@ def outcome_of(answers: Iterable[Answer], *, keep_fatal: bool) -> Outcome:
         return Outcome("keep", min(delays, default=None), None, given, "retry later")
     if fatal:
         return Outcome("keep" if keep_fatal else "drop", None, fatal[0].error, given, "fatal error")
-    dropped = any(answer.dropped for answer in given)
-    return Outcome("drop" if dropped else "delete", None, None, given, "done")
+    return Outcome("drop", None, None, given, "done")

@@ -250,6 +250,8 @@ def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
 
 def is_collection(value: Any) -> TypeGuard[Collection[Any]]:
     kind = kind_of(value)
+    if kind is str or kind is int or kind is dict or value is None:  # as nearly always, and quicker than the rest
+        return False
     if kind is list or kind is tuple or kind is set or kind is frozenset:
         return True
     return isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray, memoryview))

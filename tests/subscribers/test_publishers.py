@@ -212,9 +212,9 @@ def test_a_call_may_have_a_destination_of_its_own() -> None:
         (lambda q, t: t.publish("x", topic_arn="x"), ValueError, "topic_arn must be the ARN of a topic"),
         (lambda q, t: t.publish("x", topic_arn=5), TypeError, "topic_arn must be the ARN of a topic"),
         (lambda q, t: q.publish("x", queue_url="orders"), ValueError, "queue_url must be the URL of a queue"),
-        (lambda q, t: SqsPublisher(content_type="x"), TypeError, "content_type must be True or False"),
+        (lambda q, t: SqsPublisher(**as_any({"content_type": "x"})), TypeError, "content_type must be True or False"),
         (lambda q, t: SqsPublisher("id"), ValueError, "must be given together, or neither"),
-        (lambda q, t: SqsPublisher(queue="x"), TypeError, "unexpected keyword argument 'queue'"),
+        (lambda q, t: SqsPublisher(**as_any({"queue": "x"})), TypeError, "unexpected keyword argument 'queue'"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_it_is(call: Any, error: type[Exception], words: str) -> None:
