@@ -188,8 +188,8 @@ NOBODY: list[tuple[Any, PayloadType]] = [
     ("text", PayloadType.PLAINTEXT),
     (b"\xff", PayloadType.BINARY),
     ({"a": 1}, PayloadType.DATA),
+    (mega.Payload(mega.Event("x")), PayloadType.MEGA),
 ]
-NOBODY += [(mega.Payload(mega.Event("x")), PayloadType.MEGA)]
 
 
 @pytest.mark.parametrize(("body", "kind"), NOBODY)
@@ -451,9 +451,9 @@ def test_memory_has_its_limits() -> None:
     now[0] = 11
     assert not memory.succeeded("c")
     assert len(memory) == 0
-    for wrong in ({"most": 0}, {"most": True}, {"seconds": 0}):
+    for most, seconds in ((0, 1), (True, 1), (1, 0)):
         with pytest.raises(ValueError, match="Remembered: "):
-            Remembered(**wrong)
+            Remembered(most, seconds)
     assert len(pickle.loads(pickle.dumps(memory))) == 0
 
 
