@@ -4,9 +4,9 @@
                                       ├─▶ DataSubscriber     data that matches its pattern
                                       └─▶ MessageSubscriber  text, bytes, anything
 
-`_values` is what two values come to, `_predicates` and `_compiling` make checks of patterns, `patterns` is matching by
-itself; `_decoding` makes payloads of bodies, `_sns` opens envelopes, `mega` is the event protocol; `_subscribers` is
-what users write, `_statuses` what their answers come to, `_registry` puts it together.
+`_values` is what two values come to; `_predicates`, `_leaves` and `_compiling` make checks of patterns, and `patterns`
+is matching by itself. `_decoding` makes payloads of bodies, `_sns` opens envelopes, `mega` is the event protocol.
+`_subscribers` is what users write, `_statuses` what their answers come to, and `_registry` puts it together.
 """
 
 from . import mega

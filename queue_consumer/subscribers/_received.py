@@ -53,21 +53,30 @@ class Received:
 
 def received(item: Any, decoder: Decoder) -> Received:
     """An item, decoded: a message with a `body`, or something that is a body itself. Never raises."""
-    if isinstance(item, (mega.Payload, str, bytes, bytearray, Mapping)):
-        body: Any = cast(Any, item)
-        return Received(item, None, body, NOTHING, decoder.decode(body))
+    try:
+        if isinstance(item, (mega.Payload, str, bytes, bytearray, Mapping)):
+            body: Any = cast(Any, item)
+            return Received(item, None, body, NOTHING, decoder.decode(body))
+        return of_message(item, decoder)
+    except Exception as error:  # of an item that raises when it is looked at
+        trouble = DecodingError(f"the item has no body that can be read: {type(error).__name__}")
+        return Received(item, id_of(item), None, NOTHING, Decoded(PayloadType.INVALID, None, None, trouble))
+
+
+def of_message(item: Any, decoder: Decoder) -> Received:
+    body: Any = item.body
+    attributes: Any = getattr(item, "attributes", NOTHING)
+    decoded = decoder.decode(body, attributes)
+    if decoded.embedded_message is not None:
+        attributes = getattr(decoded.embedded_message, "attributes", NOTHING)
+    return Received(item, id_of(item), body, attributes if is_mapping(attributes) else NOTHING, decoded)
+
+
+def id_of(item: Any) -> Any:
+    """The item's id; None if it has none that can be remembered."""
     try:
         id: Any = getattr(item, "id", None)
         hash(id)
     except Exception:
-        id = None
-    try:
-        body = item.body
-        attributes: Any = getattr(item, "attributes", NOTHING)
-    except Exception as error:
-        trouble = DecodingError(f"the item has no body that can be read: {type(error).__name__}")
-        return Received(item, id, None, NOTHING, Decoded(PayloadType.INVALID, None, None, trouble))
-    decoded = decoder.decode(body, attributes)
-    if decoded.embedded_message is not None:
-        attributes = getattr(decoded.embedded_message, "attributes", NOTHING)
-    return Received(item, id, body, attributes if is_mapping(attributes) else NOTHING, decoded)
+        return None
+    return id

@@ -104,8 +104,19 @@ class Subscribers:
         decoder: Decoder | None = None,
         observers: Iterable[Callable[[Event], object]] = (),
     ) -> None:
-        self._options = {name: value for name, value in locals().items() if name not in ("self", "subscribers")}
-        self._options["observers"] = observers = tuple(observers)
+        observers = tuple(observers)
+        self._options: dict[str, Any] = {
+            "unmatched": unmatched,
+            "text": text,
+            "blobs": blobs,
+            "retry_on": retry_on,
+            "retry_delay": retry_delay,
+            "fatal": fatal,
+            "on_fatal": on_fatal,
+            "remember": remember,
+            "decoder": decoder,
+            "observers": observers,
+        }
         if fatal not in POLICIES:
             raise ValueError(f"Subscribers: fatal must be 'delete' or 'keep'; got {fatal!r}")
         if on_fatal is not None and not callable(cast(Any, on_fatal)):

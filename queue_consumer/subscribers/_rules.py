@@ -120,12 +120,13 @@ def refuse_other_than_mapping(pattern: Any, where: str) -> None:
     refuse_other_keys_than_text(pattern, where)
 
 
-def refuse_other_keys_than_text(pattern: Any, where: str) -> None:
+def refuse_other_keys_than_text(pattern: Any, where: str, levels: int = 20) -> None:
     """What comes over a wire has keys that are text."""
-    if is_mapping(pattern):
-        for key in pattern:
+    if is_mapping(pattern) and levels:
+        for key, part in pattern.items():
             if not isinstance(key, str):
                 raise PatternError(f"the keys of a payload are text, so {shown(key)} could never be there", where)
+            refuse_other_keys_than_text(part, f"{where}[{key!r}]", levels - 1)
 
 
 def keys_of(pattern: Any, where: str) -> tuple[Key, ...] | None:

@@ -43,6 +43,7 @@ from queue_consumer.subscribers import (
     message_subscriber,
     not_,
 )
+from support.subscriber_fuzz import Loud
 
 DONE, LATER = ProcessStatus.DONE, ProcessStatus.RETRY_LATER
 FATAL, RETRIABLE = ProcessStatus.FATAL_ERROR, ProcessStatus.RETRIABLE_ERROR
@@ -99,6 +100,7 @@ ANSWERS: list[tuple[Any, ProcessStatus]] = [
     (FATAL, FATAL),
     (Bug("bug"), FATAL),
     (SystemExit(1), FATAL),
+    (StopIteration(), FATAL),
     ("nonsense", RETRIABLE),
     (True, RETRIABLE),
 ]
@@ -527,7 +529,7 @@ def test_items_may_be_anything() -> None:
     for item in ("text", b"\xff", {"a": 1}, mega.Payload(mega.Event("x")), Item("y")):
         assert registry.dispatch(item).action == "delete"
     assert seen == ["text", b"\xff", {"a": 1}, seen[3], "y"]
-    for odd in (5, None, Awkward(), object()):
+    for odd in (5, None, Awkward(), object(), Loud(), [Loud()]):
         assert registry.dispatch(odd).action == "drop"
 
 

@@ -209,6 +209,7 @@ def test_rules_of_its_own() -> None:
         (DataSubscriber, {"pattern": "x"}, "Made.pattern: it must be a mapping, since data has keys; got 'x'"),
         (DataSubscriber, {"pattern": ["x"]}, "Made.pattern: it must be a mapping"),
         (DataSubscriber, {"pattern": {5: "x"}}, "the keys of a payload are text, so 5 could never be there"),
+        (DataSubscriber, {"pattern": {"a": {5: "x"}}}, r"Made.pattern\['a'\]: the keys of a payload are text"),
         (EventSubscriber, {"name": match("(")}, r"Made.name: '\(' is no regular expression"),
         (EventSubscriber, {"object_current": {"a": gt(None)}}, r"Made.object_current\['a'\]: gt takes"),
         (EventSubscriber, {"version": "1"}, "Made.version: event.version is a number, which never equals '1'"),
