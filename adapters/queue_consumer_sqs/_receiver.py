@@ -18,7 +18,7 @@ from ._cut import Poll
 from ._errors import InvalidRequest
 from ._limits import BATCH_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME
 from ._message import value_of
-from ._publishers import check_url
+from ._sqs_publisher import check_url
 
 __all__ = ["MessageType", "ReceivedMessage", "SqsReceiver", "check_settings"]
 

@@ -12,9 +12,9 @@ from queue_consumer.subscribers import Subscribers
 from ._access import Access
 from ._limits import VISIBILITY_TIMEOUT
 from ._message import SQSMessage
-from ._publishers import check_url
 from ._queue import SQSQueue
 from ._receiver import check_settings
+from ._sqs_publisher import check_url
 
 __all__ = ["SqsListener"]
 
