@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +37,8 @@ class CertificateUnavailable(SignatureError):
 
 def fetched(url: str) -> bytes:
     """The certificate, from AWS."""
+    import urllib.request  # only here: it takes long to load, and few need it
+
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
         certificate: bytes = answer.read(LARGEST_CERTIFICATE)
     return certificate
