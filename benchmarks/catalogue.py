@@ -16,6 +16,7 @@ import sqs_leases
 import sqs_priorities
 import sqs_stop
 import start_and_stop
+import subscribing
 import throughput
 import utilisation
 from contender import Contender
@@ -30,6 +31,7 @@ ALL: list[Contender] = [
     *memory.CONTENDERS,
     *start_and_stop.CONTENDERS,
     *cost.CONTENDERS,
+    *subscribing.CONTENDERS,
     *sqs_cpu.CONTENDERS,
     *sqs_batches.CONTENDERS,
     *sqs_idle.CONTENDERS,

@@ -26,6 +26,7 @@ import plot
 import report
 import sqs_plot
 import sqs_report
+import subscribing
 import surroundings
 from contender import Contender, Sample
 
@@ -139,6 +140,9 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
                     f"Items per second in the order of so many keys, each of them 0 to 5 ms, {keys.HANDLERS} handlers"
                 )
                 yield report.metrics(title, rounds, members, [("rate", "")], lambda name: keys.NO_KEYS)
+            case subscribing.MATCHING | subscribing.DISPATCH:
+                title = subscribing.TITLES[topic]
+                yield report.metrics(title, rounds, members, [("rate", "")], subscribing.compared_with)
             case _:
                 title, columns = _COLUMNS[topic]
                 yield report.metrics(title, rounds, members, columns)
