@@ -174,7 +174,12 @@ def borrow(client: Any, session: Any, access: Access) -> Borrowed:
     sent = asked_for(client)
     url = urlsplit(sent.url)
     if url.scheme not in ("http", "https") or url.query or url.username is not None or not url.hostname:
-        raise Unsupported(f"an endpoint like {sent.url}")
+        raise Unsupported("an endpoint with a query, a name or a password")
+    if not re.fullmatch("[!-~]*", url.path + host_header(sent.url)):
+        raise Unsupported("an endpoint whose address has other characters than those of ASCII, or blanks")
+    agent = sent.headers.get("user-agent", "")
+    if not (agent.isascii() and agent.isprintable()):
+        raise Unsupported("a user agent that has other characters than those of ASCII")
     of_environment: Any = library("botocore.utils").get_environ_proxies
     proxies: Any = config.proxies or of_environment(sent.url)
     if url.scheme in proxies:

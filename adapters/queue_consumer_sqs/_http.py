@@ -69,10 +69,13 @@ def read_answer(receive: Receive) -> Answer:
             wrong("it changes the protocol")
     else:
         wrong("it does not come to an end")
-    body, rest = read_body(status, headers, data, receive)
     connection = headers.get("connection", "").lower()
-    keeps = not rest and ("close" not in connection if version else "keep-alive" in connection)
-    return Answer(status, headers, body, keeps)
+    stays = "close" not in connection if version else "keep-alive" in connection
+    if not stays and status not in (204, 304) and not {"content-length", "transfer-encoding"} & headers.keys():
+        check_coding(headers)
+        return Answer(status, headers, read_to_the_end(data, receive), keeps=False)
+    body, rest = read_body(status, headers, data, receive)
+    return Answer(status, headers, body, keeps=stays and not rest)
 
 
 def wrong(why: str) -> NoReturn:
@@ -125,8 +128,7 @@ def name_of(written: str) -> str:
 def read_body(status: int, headers: dict[str, str], data: bytes, receive: Receive) -> tuple[bytes, bytes]:
     """The body; and what came after it, which is nobody's."""
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
-        wrong(f"it is packed as {headers['content-encoding'][:50]!r}")
+    check_coding(headers)
     if coding is not None:
         if coding.lower() != "chunked" or length is not None:
             wrong("how long it is, is said twice, or in an unknown way")
@@ -141,6 +143,22 @@ def read_body(status: int, headers: dict[str, str], data: bytes, receive: Receiv
     if size > BODY_LIMIT:
         wrong(f"it is longer than {BODY_LIMIT} bytes")
     return filled(data, size, receive)
+
+
+def check_coding(headers: dict[str, str]) -> None:
+    if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
+        wrong(f"it is packed as {headers['content-encoding'][:50]!r}")
+
+
+def read_to_the_end(data: bytes, receive: Receive) -> bytes:
+    """A body that is over when the connection is. Whether it is whole is for its reader to see, who knows JSON."""
+    pieces, have = [data], len(data)
+    while piece := receive(PIECE):
+        pieces.append(piece)
+        have += len(piece)
+        if have > BODY_LIMIT:
+            wrong(f"it is longer than {BODY_LIMIT} bytes")
+    return b"".join(pieces)
 
 
 def filled(data: bytes, size: int, receive: Receive) -> tuple[bytes, bytes]:

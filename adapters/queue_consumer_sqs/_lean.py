@@ -19,6 +19,7 @@ from ._blobs import decode_blobs, encode_blobs, without_nulls
 from ._borrowed import Borrowed, Refusal
 from ._connections import Connection, Connections, Place
 from ._cut import Cut, Poll
+from ._errors import BadCredentials
 from ._http import Answer, Closed, Garbled, Truncated, read_answer
 from ._limits import WAIT_TIME
 from ._retries import Retries, is_throttling, is_worth_another
@@ -181,8 +182,8 @@ class Lean:
         credentials = self._borrowed.credentials()
         moment = timestamp(time.time())
         target = f"AmazonSQS.{name}"
-        if credentials.token and ("\r" in credentials.token or "\n" in credentials.token):
-            raise ValueError("the session token must be one line")
+        check_header("the id of the access key", credentials.access_key)
+        check_header("the session token", credentials.token or "")
         token = f"X-Amz-Security-Token: {credentials.token}\r\n" if credentials.token else ""
         head = (
             f"{self._head}X-Amz-Target: {target}\r\nX-Amz-Date: {moment}\r\n{token}"
@@ -221,3 +222,9 @@ def written(name: str, arguments: Mapping[str, Any]) -> bytes:
     if name in ("SendMessage", "SendMessageBatch"):
         arguments = encode_blobs(arguments)
     return json.dumps(arguments).encode()
+
+
+def check_header(what: str, value: str) -> None:
+    """Refuse what would be more than the value of a header; without showing it."""
+    if not (value.isascii() and value.isprintable()):
+        raise BadCredentials(f"{what} must be of printable ASCII characters, in one line; one of its characters is not")

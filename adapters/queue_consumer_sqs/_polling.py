@@ -34,6 +34,7 @@ __all__ = ["Polling"]
 CALL = BATCH_SIZE.most  # messages of one receive
 BUSY_WAIT = 1  # seconds that a poll waits after one that brought something
 PATIENCE = 0.5  # seconds beyond that until it is cut all the same
+OVERDUE = 10.0  # seconds beyond its wait until a poll is waited for no longer
 
 
 class Polling:
@@ -126,9 +127,9 @@ class Polling:
             turn, emptied = yield from self._take_turn()
             if emptied:
                 return []
-        ask, lease = self._next(most, wait, idle=turn is not None)
         emptied = False
         try:
+            ask, lease = self._next(most, wait, idle=turn is not None)
             while True:
                 try:
                     answer = yield ask
@@ -146,7 +147,9 @@ class Polling:
                 return messages
         finally:
             if turn is not None:
-                self._turn = None
+                with self._lock:
+                    if self._turn is not None and self._turn[1] is turn:
+                        self._turn = None
                 turn.set_result(emptied)
 
     def _take_turn(self) -> Steps[tuple[Future[bool] | None, bool]]:
@@ -155,17 +158,21 @@ class Polling:
         Or no turn, and whether that is since a poll that was waited for has just found the queue empty; else it is not
         idle any more.
         """
+        overdue: Future[bool] | None = None
         while True:
             with self._lock:
                 if not self._idle:
                     return None, False
-                if self._turn is None or self._turn[0] != os.getpid():  # then we are a fork of it
+                process, running = self._turn or (0, overdue)
+                if running is overdue or process != os.getpid():  # then we are a fork of it
                     turn: Future[bool] = Future()
                     self._turn = os.getpid(), turn
                     return turn, False
-                _, running = self._turn
-            yield Until(running)
-            if running.result():
+            assert running is not None
+            yield Until(running, self._wait_time + OVERDUE)
+            if not running.done():
+                overdue = running
+            elif running.result():
                 return None, True
 
     def _next(self, most: int, wait: int, *, idle: bool) -> tuple[Ask, float]:

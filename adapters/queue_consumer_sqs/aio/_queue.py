@@ -161,8 +161,8 @@ class AsyncSQSQueue(Opened):
             case Wait(seconds):
                 await self._cuttable(lambda: asyncio.sleep(seconds), 0, interrupts)
                 return {}
-            case Until(over):
-                await self._cuttable(lambda: seeing(over), 0, interrupts)
+            case Until(over, seconds):
+                await self._cuttable(lambda: seeing(over, seconds), 0, interrupts)
                 return {}
             case Ask(arguments, uncut):
                 return await self._cuttable(lambda: self.client.receive(**arguments), uncut, interrupts)
@@ -189,6 +189,6 @@ class AsyncSQSQueue(Opened):
                 del self._waiting[task]
 
 
-async def seeing(over: Future[bool]) -> None:
-    """Wait for it, and leave it as it is if that is cancelled."""
-    await asyncio.shield(asyncio.wrap_future(over))
+async def seeing(over: Future[bool], seconds: float) -> None:
+    """Wait for it so long, and leave it as it is if that is cancelled."""
+    await asyncio.wait([asyncio.shield(asyncio.wrap_future(over))], timeout=seconds)

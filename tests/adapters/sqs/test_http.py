@@ -47,6 +47,11 @@ WHOLE: dict[str, tuple[bytes, Answer]] = {
         Answer(200, {"connection": "Close", "content-length": "0"}, b"", False),
     ),
     "old": (head("HTTP/1.0 200 OK", "content-length: 0"), Answer(200, {"content-length": "0"}, b"", False)),
+    "to the end": (
+        head("HTTP/1.1 200 OK", "connection: close") + b"hello",
+        Answer(200, {"connection": "close"}, b"hello", False),
+    ),
+    "old, to the end": (head("HTTP/1.0 200 OK") + b"hello", Answer(200, {}, b"hello", False)),
     "old and kept": (
         head("HTTP/1.0 200 OK", "connection: keep-alive", "content-length: 0"),
         Answer(200, {"connection": "keep-alive", "content-length": "0"}, b"", True),
@@ -82,6 +87,8 @@ def test_in_pieces(draw: st.DataObject, kind: str) -> None:
 def test_cut_off_anywhere(kind: str) -> None:
     """Wherever an answer is cut off, it is an error: not one byte may be missing."""
     data, _ = WHOLE[kind]
+    if kind.endswith("to the end"):  # of which only the head says where it is over
+        data = data.removesuffix(b"hello")
     for end in range(len(data)):
         with pytest.raises((Closed, Truncated)):
             read_answer(pieces(data[:end]))

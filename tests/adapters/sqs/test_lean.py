@@ -846,13 +846,42 @@ def test_credentials_that_are_refused(server: RawServer, connect: Connect, monke
     ]
 
 
-@pytest.mark.parametrize("token", ["a\r\nX-Evil: yes", "a\nb"])
-def test_a_token_is_one_line(server: RawServer, connect: Connect, token: str) -> None:
-    """A token that would be more than a header is refused."""
-    client = connect(server, access_key_id="a", secret_access_key="b", session_token=token)
-    with pytest.raises(SQSError):
+@pytest.mark.parametrize("value", ["SECRET\r\nX-Evil: yes", "SECRET\nb", "SECRET\u200b", "SECRETä"])
+@pytest.mark.parametrize("name", ["access_key_id", "session_token"])
+def test_credentials_are_one_line_of_ascii(server: RawServer, connect: Connect, name: str, value: str) -> None:
+    """What would be more than a header is refused, and neither it nor the rest of the request is shown."""
+    given = {"access_key_id": "a", "secret_access_key": "b", "session_token": "c", name: value}
+    client = connect(server, **given)
+    with pytest.raises(BadCredentials, match="must be of printable ASCII characters") as caught:
         client.call("list_queues")
     assert not server.asked
+    assert "SECRET" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("path", ["/a b", "/ä", "/日本"])
+def test_odd_paths_are_left_to_boto3(session: Any, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    """A path that would have to be rewritten to stand in a request."""
+    client = Client(Access(endpoint_url=f"http://127.0.0.1:1{path}", session=session, transport="lean"))
+    assert client.transport == "boto3"
+    client.close()
+
+
+def test_a_password_in_an_endpoint_is_not_logged(session: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that has one is left to boto3, without showing it."""
+    client = Client(Access(endpoint_url="http://user:SECRET@127.0.0.1:1", session=session, transport="lean"))
+    assert client.transport == "boto3"
+    assert "an endpoint with a query, a name or a password" in caplog.text
+    assert "SECRET" not in caplog.text
+    client.close()
+
+
+def test_an_answer_that_ends_with_its_connection(server: RawServer, connect: Connect) -> None:
+    """It is read to its end, and the call is made once."""
+    answer = Reply(b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"QueueUrls": ["u"]}', "end")
+    server.script = lambda asked: answer
+    client = connect(server, retries=None)
+    assert client.call("list_queues")["QueueUrls"] == ["u"]
+    assert len(server.asked) == 1
 
 
 # ---------------------------------------------------------------------- who is there

@@ -320,6 +320,22 @@ def test_a_client_is_refused(proxied: Proxied) -> None:
         AsyncSQSQueue("orders", client=proxied.client)
 
 
+def test_a_poll_that_is_cancelled_gives_its_turn_back(proxied: Proxied, open_queue: Open) -> None:
+    """At once, and not when what came of it is forgotten."""
+
+    async def program(queue: AsyncSQSQueue) -> None:
+        getting = [asyncio.create_task(queue.get()) for _ in range(2)]
+        await called(proxied, "ReceiveMessage", 1)
+        for task in getting:
+            task.cancel()
+        held = await asyncio.gather(*getting, return_exceptions=True)
+        await queue.put("text")
+        assert [message.body for message in await asyncio.wait_for(queue.get(), PATIENCE)] == ["text"]
+        assert [type(error) for error in held] == [asyncio.CancelledError] * 2
+
+    run(open_queue(proxied.make()), program)
+
+
 def test_the_lean_transport_is_refused() -> None:
     """Calls are made by aiobotocore, so that nobody is to believe that something else makes them."""
     with pytest.raises(ValueError, match="transport must be None or 'boto3' for an AsyncSQSQueue"):
