@@ -3,6 +3,7 @@
 #
 #   make demo         the line at work: 100,000 orders, with trouble planted; then priority buses on a local SQS server
 #   make test         the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest), on two local SQS servers
+#   make fire         20,000 messages through everything that can go wrong with SQS; the verdict is of a log and journals
 #   make conformance  the SQS tests, long ones too, on LocalStack (which needs Python 3.13), on fauxqs and in memory
 #   make check        ruff, mypy --strict, pyright strict
 #   make bench        the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
@@ -20,10 +21,10 @@ ARGS ?=
 JOBS ?= 4
 export PYTHON PYTHON313
 
-.PHONY: help demo test conformance check bench mutants lock clean
+.PHONY: help demo test fire conformance check bench mutants lock clean
 
 help:
-	@sed -n '4,15{s/^# *//;p;}' Makefile
+	@sed -n '4,16{s/^# *//;p;}' Makefile
 
 demo:
 	@py=$$(tools/setup.sh) && "$$py" examples/demo.py $(ARGS)
@@ -33,6 +34,9 @@ demo:
 test:
 	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener && tools/browser.sh && \
 		"$$py" -m pytest -n $(JOBS) $(ARGS)
+
+fire:
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio && PYTHONPATH=tests "$$py" -m fire.run $(ARGS)
 
 conformance:
 	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs localstack aio && failed= && \
@@ -46,7 +50,8 @@ check:
 	@py=$$(tools/setup.sh check) && tools/check.sh "$$py"
 
 bench:
-	@py=$$(tools/setup.sh bench) && "$$py" benchmarks/run.py $(ARGS)
+	@py=$$(tools/setup.sh bench) && tools/servers.sh ministack fauxqs && { tools/servers.sh multi_sqs_listener || true; } && \
+		"$$py" benchmarks/run.py $(ARGS)
 
 mutants:
 	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio && "$$py" tests/mutants/run.py $(ARGS)

@@ -135,7 +135,7 @@ def judge(rounds: Rounds, *, peers: Sequence[str], bars: Sequence[Bar] = BARS) -
     for bar in bars:
         against = opponent(bar.against, rounds, peers)
         if bar.against is None:
-            values = [sample[bar.metric] for sample in rounds.get(bar.subject, ())]
+            values = [sample[bar.metric] for sample in rounds.get(bar.subject, ()) if bar.metric in sample]
         else:
             values = ratios(rounds, bar.subject, against, bar.metric) if against else []
         value = statistics.median(values) if values else None

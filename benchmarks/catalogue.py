@@ -1,13 +1,22 @@
-"""All contenders, topic by topic, in the order of the tables."""
+"""All contenders, topic by topic, in the order of the tables; and all bars."""
 
 from __future__ import annotations
 
+import bars
 import cost
 import keys
 import latency
 import memory
 import peers
+import sqs_bars
+import sqs_batches
+import sqs_cpu
+import sqs_idle
+import sqs_leases
+import sqs_priorities
+import sqs_stop
 import start_and_stop
+import subscribing
 import throughput
 import utilisation
 from contender import Contender
@@ -22,7 +31,16 @@ ALL: list[Contender] = [
     *memory.CONTENDERS,
     *start_and_stop.CONTENDERS,
     *cost.CONTENDERS,
+    *subscribing.CONTENDERS,
+    *sqs_cpu.CONTENDERS,
+    *sqs_batches.CONTENDERS,
+    *sqs_idle.CONTENDERS,
+    *sqs_priorities.CONTENDERS,
+    *sqs_leases.CONTENDERS,
+    *sqs_stop.CONTENDERS,
 ]
+
+BARS: list[bars.Bar] = [*bars.BARS, *sqs_bars.BARS]
 
 
 def find(topic: str, name: str) -> Contender:

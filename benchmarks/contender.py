@@ -34,6 +34,7 @@ class Contender:
     measure: Callable[[int], Sample]
     items: int
     few: int
+    rounds: int | None = None  # so many at most: it takes long, and looks five times or more within each
 
     @property
     def full_name(self) -> str:

@@ -17,11 +17,13 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number as people read it: `1.24 M`, `83 µs`, `412 B`, `98.1 %`, `12.3×`."""
+    """A number as people read it: `1.24 M`, `83 µs`, `412 B`, `98.1 %`, `12.3×`, `0.2013` calls."""
     if unit == "×":
         return f"{value:,.0f}×" if value >= 100 else f"{value:.3g}×"
     if unit == "%":
         return f"{value * 100:.1f} %"
+    if unit == "calls":
+        return f"{value:.4f}".rstrip("0").rstrip(".")
     steps = _STEPS[unit]
     size, name = next((step for step in steps if abs(value) >= step[0]), steps[-1])
     number = value / size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,11 +24,15 @@ import cost
 import keys
 import plot
 import report
+import sqs_plot
+import sqs_report
+import subscribing
 import surroundings
 from contender import Contender, Sample
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+DOCS = HERE.parent / "docs"
 ROUNDS = 5
 LONGEST_MEASUREMENT = 180.0
 
@@ -52,17 +57,21 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help='only contenders with TEXT in their "topic: name"; may be repeated',
     )
     parser.add_argument("--no-peers", action="store_true", help="leave the other projects out")
+    parser.add_argument("--no-sqs", action="store_true", help="leave SQS out, which needs a server")
     parser.add_argument("--out", type=Path, help="where the results go (benchmarks/results, or its partial/)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a bar is missed")
+    parser.add_argument("--docs", action="store_true", help="put what was measured of SQS into docs/cost.md")
     parser.add_argument("--list", action="store_true", help="name the contenders and exit")
     return parser.parse_args(argv)
 
 
-def chosen(only: Sequence[str] | None, *, with_peers: bool) -> list[Contender]:
+def chosen(only: Sequence[str] | None, *, with_peers: bool, with_sqs: bool) -> list[Contender]:
     return [
         contender
         for contender in catalogue.ALL
-        if (with_peers or contender.kind != "peer") and (not only or any(text in contender.full_name for text in only))
+        if (with_peers or contender.kind != "peer")
+        and (with_sqs or not contender.topic.startswith(sqs_report.SQS))
+        and (not only or any(text in contender.full_name for text in only))
     ]
 
 
@@ -71,7 +80,7 @@ def schedule(contenders: Sequence[Contender], rounds: int) -> Iterable[tuple[int
     for topic in dict.fromkeys(contender.topic for contender in contenders):
         members = [contender for contender in contenders if contender.topic == topic]
         for number in range(rounds):
-            yield from ((number, contender) for contender in members)
+            yield from ((number, contender) for contender in members if number < (contender.rounds or rounds))
 
 
 def measure(contender: Contender, items: int) -> dict[str, Any]:
@@ -118,6 +127,8 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
         if contender.full_name in rounds:
             names.setdefault(contender.topic, []).append(contender.full_name)
     for topic, members in names.items():
+        if topic.startswith(sqs_report.SQS):
+            continue
         match topic:
             case "throughput":
                 yield report.throughput(rounds, members, peers_of(contenders), run.missing)
@@ -129,9 +140,13 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
                     f"Items per second in the order of so many keys, each of them 0 to 5 ms, {keys.HANDLERS} handlers"
                 )
                 yield report.metrics(title, rounds, members, [("rate", "")], lambda name: keys.NO_KEYS)
+            case subscribing.MATCHING | subscribing.DISPATCH:
+                title = subscribing.TITLES[topic]
+                yield report.metrics(title, rounds, members, [("rate", "")], subscribing.compared_with)
             case _:
                 title, columns = _COLUMNS[topic]
                 yield report.metrics(title, rounds, members, columns)
+    yield from (table.text for table in sqs_report.tables(rounds))
 
 
 _COLUMNS = {
@@ -171,10 +186,30 @@ def as_json(run: Run, verdicts: Sequence[bars.Verdict], seen: dict[str, Any], **
     return json.dumps(everything, indent=1, ensure_ascii=False) + "\n"
 
 
+def keep_sqs(
+    run: Run, verdicts: Sequence[bars.Verdict], seen: dict[str, Any], out: Path, rounds: int, *, docs: bool
+) -> None:
+    """Writes the tables of SQS as Markdown, and their picture; `docs`: into the documents too."""
+    where = f"{seen['python']}, {seen['cpus']} cores, boto3 {seen['versions']['boto3']}, server: fauxqs"
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    mine = [verdict for verdict in verdicts if verdict.bar.subject.startswith(sqs_report.SQS)]
+    block = sqs_report.block(run.rounds, mine, run.missing, where=where, date=today, count=rounds)
+    (out / "sqs.md").write_text(block + "\n", encoding="utf-8")
+    print(f"Wrote {out / 'sqs.md'}")
+    drawn = sqs_plot.draw(run.rounds, out / "sqs.png", footnote=f"{where}; medians of {rounds} rounds, {today}")
+    print(f"Wrote {out / 'sqs.png'}" if drawn else "No plot of SQS: not enough was measured, or no matplotlib.")
+    if docs:
+        page = DOCS / "cost.md"
+        page.write_text(sqs_report.replaced(page.read_text(encoding="utf-8"), block), encoding="utf-8")
+        if drawn:
+            shutil.copyfile(out / "sqs.png", DOCS / "cost.png")
+        print(f"Wrote {page}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """1 if a measurement of ours failed or, with --strict, a bar was missed; 2 for wrong usage; else 0."""
     options = arguments(argv)
-    contenders = chosen(options.only, with_peers=not options.no_peers)
+    contenders = chosen(options.only, with_peers=not options.no_peers, with_sqs=not options.no_sqs)
     if options.list:
         print("\n".join(contender.full_name for contender in contenders))
         return 0
@@ -182,7 +217,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("No contender has that in its name; --list names them all.", file=sys.stderr)
         return 2
     rounds: int = options.rounds or (1 if options.quick else ROUNDS)
-    partial = bool(options.quick or options.only or options.no_peers or rounds < ROUNDS)
+    if options.docs and (options.quick or rounds < ROUNDS):
+        print("--docs wants a whole run: without --quick, of five rounds.", file=sys.stderr)
+        return 2
+    partial = bool(options.quick or options.only or options.no_peers or options.no_sqs or rounds < ROUNDS)
     out: Path = options.out or (RESULTS / "partial" if partial else RESULTS)
     seen = surroundings.look()
     print(surroundings.sentence(seen), end="\n\n", flush=True)
@@ -190,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = perf_counter()
     run = carry_out(contenders, rounds, quick=options.quick)
     settings = {"rounds": rounds, "quick": options.quick, "seconds": round(perf_counter() - started)}
-    verdicts = bars.judge(run.rounds, peers=peers_of(contenders))
+    verdicts = bars.judge(run.rounds, peers=peers_of(contenders), bars=catalogue.BARS)
     for text in tables(run, contenders):
         print(text, end="\n\n")
     judged = [verdict for verdict in verdicts if verdict.value is not None or not partial]
@@ -207,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         footnote = f"{where}; bars: median, dark lines: all of {rounds} interleaved rounds"
         drawn = plot.draw(run.rounds, contenders, out / "throughput.png", footnote=footnote)
         print(f"Wrote {out / 'throughput.png'}" if drawn else "No plot: matplotlib is not installed.")
+    if any(name.startswith(sqs_report.SQS) for name in run.rounds):
+        keep_sqs(run, verdicts, seen, out, rounds, docs=options.docs)
     for name, why in run.failed.items():
         print(f"\nFAILED  {name}\n{why}", file=sys.stderr)
     ours = {contender.full_name for contender in contenders if contender.kind == "ours"}

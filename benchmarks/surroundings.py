@@ -36,7 +36,7 @@ def look() -> dict[str, Any]:
         "processor": _processor(),
         "cpus": cpus(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "versions": {name: _version(name) for name in ("queue-consumer", *DISTRIBUTIONS)},
+        "versions": {name: _version(name) for name in ("queue-consumer", *DISTRIBUTIONS, "boto3")},
     }
 
 

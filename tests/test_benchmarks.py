@@ -40,13 +40,16 @@ def rates(*values: float) -> list[dict[str, float]]:
 
 @pytest.mark.timeout(400)
 def test_a_quick_run_measures_everything_of_ours_and_writes_json_and_plot(tmp_path: Path, benchmarks: Modules) -> None:
-    """`run.py --quick --no-peers` measures all but the peers once, fails for none, and keeps it all."""
-    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--no-peers", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """`run.py --quick --no-peers --no-sqs` measures all but those once, fails for none, and keeps it all."""
+    options = ["--quick", "--no-peers", "--no-sqs", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), *options], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
     kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    expected = {c.full_name for c in benchmarks.catalogue.ALL if c.kind != "peer"}
+    all_of_them = [c for c in benchmarks.catalogue.ALL if c.kind != "peer" and not c.topic.startswith("SQS ")]
+    expected = {c.full_name for c in all_of_them}
     assert set(kept["rounds"]) == expected
     assert all(len(samples) == 1 for samples in kept["rounds"].values())
     assert kept["failed"] == {}
@@ -56,6 +59,97 @@ def test_a_quick_run_measures_everything_of_ours_and_writes_json_and_plot(tmp_pa
         assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
     else:
         assert "No plot: matplotlib is not installed." in done.stdout
+
+
+ONE_OF_EACH = (
+    "SQS cost: bare loop of boto3, deleted one by one",
+    "SQS cost: queue_consumer, chunks of 10",
+    "SQS cost: queue_consumer, lean transport",
+    "SQS calls: calls per message",
+    "SQS idle: an empty queue",
+    "SQS priorities: urgent ones without a pause",
+    "SQS leases: 1,000 messages in flight, 3 s, 20 ms away",
+    "SQS leases: a keeper that cannot keep up",
+    "SQS stop: ministack",
+    "SQS stop: memory",
+)
+
+
+@pytest.mark.timeout(400)
+def test_a_quick_run_of_sqs_measures_each_kind_and_writes_tables_and_plot(tmp_path: Path, benchmarks: Modules) -> None:
+    """Whatever is measured of SQS runs at a small size, on a server, and ends up in the tables and the picture."""
+    assert {c.topic for c in benchmarks.catalogue.ALL if c.topic.startswith("SQS ")} == {
+        name.partition(": ")[0] for name in ONE_OF_EACH
+    }
+    only = [option for name in ONE_OF_EACH for option in ("--only", name)]
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", *only, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert set(kept["rounds"]) == set(ONE_OF_EACH)
+    assert kept["failed"] == {}
+    told = (tmp_path / "sqs.md").read_text(encoding="utf-8")
+    assert all(table.markdown in told for table in benchmarks.sqs_report.tables(kept["rounds"]))
+    if importlib.util.find_spec("matplotlib"):
+        assert (tmp_path / "sqs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contenders_that_take_long_have_fewer_rounds(benchmarks: Modules) -> None:
+    """One that looks five times within a round has one, and the others go on."""
+    contender = benchmarks.contender.Contender
+    short = contender(topic="one", name="a", kind="ours", measure=dict, items=1, few=1)
+    long = contender(topic="one", name="b", kind="ours", measure=dict, items=1, few=1, rounds=1)
+    assert list(benchmarks.run.schedule([short, long], 3)) == [(0, short), (0, long), (1, short), (2, short)]
+
+
+def seen(benchmarks: Modules, operation: str, *, began: float, ended: float, count: int) -> object:
+    return benchmarks.sqs_stand.Seen(operation, "q", began, ended, 200, count, ())
+
+
+def test_calls_per_message_are_receives_of_what_came_and_deletes_of_what_went(benchmarks: Modules) -> None:
+    """In a stretch of time more messages may come than go, so each kind of call is held against its own."""
+    calls = [
+        seen(benchmarks, "ReceiveMessage", began=0, ended=1, count=10),
+        seen(benchmarks, "ReceiveMessage", began=1, ended=2, count=10),
+        seen(benchmarks, "DeleteMessageBatch", began=2, ended=3, count=5),
+    ]
+    assert benchmarks.sqs_batches.per_message(calls) == 2 / 20 + 1 / 5
+
+
+def test_polls_are_counted_by_how_long_they_are_open(benchmarks: Modules) -> None:
+    """Two side by side for half of the time are one and a half; what is outside of the stretch does not count."""
+    polls = [
+        seen(benchmarks, "ReceiveMessage", began=-5, ended=5, count=0),
+        seen(benchmarks, "ReceiveMessage", began=5, ended=0, count=0),  # not answered yet
+        seen(benchmarks, "ReceiveMessage", began=2, ended=7, count=0),
+    ]
+    assert benchmarks.sqs_idle.open_at_a_time(polls, 0, 10) == 1.5
+
+
+def test_polls_after_the_last_message_are_not_its_cost(benchmarks: Modules) -> None:
+    """That a queue is empty is found out by a call that no message has caused."""
+    useful = [
+        seen(benchmarks, "ReceiveMessage", began=1, ended=2, count=10),
+        seen(benchmarks, "DeleteMessageBatch", began=3, ended=4, count=10),
+    ]
+    empty = seen(benchmarks, "ReceiveMessage", began=2, ended=3, count=0)
+    assert benchmarks.sqs_cpu.trimmed([*useful, empty]) == useful
+
+
+def test_only_what_was_measured_is_replaced_in_a_document(benchmarks: Modules) -> None:
+    """What stands before and behind the marks stays, and a document without them is refused."""
+    report = benchmarks.sqs_report
+    document = f"before {report.BEGIN} old {report.END} behind"
+    assert report.replaced(document, "new") == "before new behind"
+    with pytest.raises(ValueError, match="the document has no"):
+        report.replaced("no marks", "new")
+
+
+def test_documents_are_written_of_whole_runs_only(benchmarks: Modules, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers of a quick look do not get into the documents."""
+    assert benchmarks.run.main(["--only", "SQS", "--quick", "--docs"]) == 2
+    assert "--docs wants a whole run" in capsys.readouterr().err
 
 
 def test_contenders_take_turns(benchmarks: Modules) -> None:
@@ -102,7 +196,7 @@ def test_every_bar_names_a_contender_that_exists(benchmarks: Modules) -> None:
     """A bar whose subject was renamed would silently never be judged again."""
     names = {contender.full_name for contender in benchmarks.catalogue.ALL}
     several = benchmarks.bars.FASTEST_PEER, benchmarks.bars.PROCESS_SUBMIT
-    for bar in benchmarks.bars.BARS:
+    for bar in benchmarks.catalogue.BARS:
         assert bar.subject in names
         assert bar.against in {None, *several, *names}
 

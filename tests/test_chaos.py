@@ -20,8 +20,8 @@ import pytest
 
 from support.chaos import POOLS, PoolName, draw, run
 
-BUDGET = 15.0  # seconds for each pool
-LEAST = 10  # seeds, however long they take
+BUDGET = 10.0  # seconds for each pool
+LEAST = 6  # seeds, however long they take
 ENDED = ("cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
 COUNTED = ("received", *ENDED, "failed", "duplicates", "revived")
 TOO_LONG = 150.0  # seconds after which one run has hung

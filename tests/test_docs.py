@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import queue_consumer
+import queue_consumer.subscribers
 import queue_consumer_sqs.aio
 import queue_consumer_sqs.testing
 from queue_consumer import Consumer, Supervision, observers, telemetry, testing
@@ -145,6 +146,7 @@ def inline_code(path: Path) -> list[str]:
 
 def public_names() -> set[str]:
     names = {*queue_consumer.__all__, *observers.__all__, *testing.__all__}
+    names |= {*queue_consumer.subscribers.__all__, *queue_consumer.subscribers.mega.__all__}
     names |= {*queue_consumer_sqs.__all__, *queue_consumer_sqs.testing.__all__, *queue_consumer_sqs.aio.__all__}
     names |= {*telemetry.__all__, *otel.__all__, *prometheus.__all__}
     return names | {"MemoryMessage", "StopCondition"}

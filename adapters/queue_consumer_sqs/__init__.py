@@ -16,8 +16,14 @@ from ._errors import (
 )
 from ._listener import EventBus, MultiSQSListener, QueueConfig, SQSListenerConfig
 from ._message import SQSMessage
+from ._publishing import PublishEntry
 from ._queue import SQSQueue
+from ._receiver import MessageType, ReceivedMessage, SqsReceiver
 from ._redrive import RedriveError
+from ._sns import SNS, TopicNotFound, queue_policy
+from ._sns_publisher import SnsPublisher
+from ._sqs_listener import SqsListener
+from ._sqs_publisher import SqsPublisher
 
 __all__ = [
     "AccessDenied",
@@ -26,20 +32,30 @@ __all__ = [
     "EventBus",
     "FailedEntry",
     "InvalidRequest",
+    "MessageType",
     "MultiSQSListener",
     "NotInstalled",
     "PriorityBuses",
+    "PublishEntry",
     "PurgeInProgress",
     "QueueConfig",
     "QueueExists",
     "QueueNotFound",
+    "ReceivedMessage",
     "RedriveError",
+    "SNS",
     "SQS",
     "SQSError",
     "SQSListenerConfig",
     "SQSMessage",
     "SQSQueue",
     "SendError",
+    "SnsPublisher",
+    "SqsListener",
+    "SqsPublisher",
+    "SqsReceiver",
     "Throttled",
+    "TopicNotFound",
     "Unreachable",
+    "queue_policy",
 ]

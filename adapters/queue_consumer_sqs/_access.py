@@ -5,13 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-__all__ = ["Access"]
+from ._transport import TransportName
+
+__all__ = ["Access", "AccessOptions"]
 
 REGION = re.compile(r"(?<![a-z0-9-])[a-z]{2}(?:-[a-z]+)+-[0-9]+(?=\.)")  # in the name of a host of AWS
 OF_ITS_OWN = re.compile(r"\.vpce\.|^sqs-fips\.")  # endpoints that boto3 would not choose by the region
+
+
+class AccessOptions(TypedDict, total=False):
+    """What `Access` takes, for whoever passes it on."""
+
+    region: str | None
+    profile: str | None
+    account_id: str | None
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+    endpoint_url: str | None
+    retries: Mapping[str, Any] | None
+    session: Any
+    client: Any
+    prefix: str
+    transport: TransportName | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +47,7 @@ class Access:
         session: a `boto3.Session` to make clients of.
         client: a client to use as it is; of all else only `account_id` and `prefix` count then.
         prefix: put before every queue name.
+        transport: what carries the calls, `"boto3"` or `"lean"`; None: boto3.
     """
 
     region: str | None = None
@@ -41,11 +61,16 @@ class Access:
     session: Any = None
     client: Any = None
     prefix: str = ""
+    transport: TransportName | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in ("session", "client") or value is None:
+                continue
+            if field.name == "transport":
+                if value not in ("boto3", "lean"):
+                    raise ValueError(f"transport must be 'boto3' or 'lean'; got {value!r}")
                 continue
             if field.name == "retries":
                 if not isinstance(value, Mapping):
@@ -55,6 +80,19 @@ class Access:
                 raise TypeError(f"{field.name} must be a str; got {shown}")
         if bool(self.access_key_id) != bool(self.secret_access_key):
             raise ValueError("access_key_id and secret_access_key must be given together, or neither")
+
+    @classmethod
+    def of(cls, whose: str, options: AccessOptions) -> Access:
+        """What was passed on by whoever takes `AccessOptions`.
+
+        Raises:
+            TypeError: it has no such parameter.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in names:
+                raise TypeError(f"{whose} has no parameter {name!r}; how it is reached is said by {', '.join(names)}")
+        return cls(**options)
 
     def __repr__(self) -> str:
         shown = ("region", "profile", "account_id", "endpoint_url", "prefix")  # no secrets

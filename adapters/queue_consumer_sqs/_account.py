@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
-from ._access import Access
+from ._access import Access, AccessOptions
 from ._aws import Client
 from ._errors import InvalidRequest, QueueNotFound, SQSError, Throttled
 from ._limits import (
@@ -68,38 +68,11 @@ class SQS:
 
     Args:
         access: see `SQSQueue`, which has the same: region, profile, account_id, access_key_id, secret_access_key,
-            session_token, endpoint_url, retries, session, client, prefix.
+            session_token, endpoint_url, retries, session, client, prefix, transport.
     """
 
-    def __init__(
-        self,
-        *,
-        region: str | None = None,
-        profile: str | None = None,
-        account_id: str | None = None,
-        access_key_id: str | None = None,
-        secret_access_key: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
-        prefix: str = "",
-    ) -> None:
-        access = Access(
-            region=region,
-            profile=profile,
-            account_id=account_id,
-            access_key_id=access_key_id,
-            secret_access_key=secret_access_key,
-            session_token=session_token,
-            endpoint_url=endpoint_url,
-            retries=retries,
-            session=session,
-            client=client,
-            prefix=prefix,
-        )
-        self._set_up(Client(access))
+    def __init__(self, **access: Unpack[AccessOptions]) -> None:
+        self._set_up(Client(Access.of("SQS", access)))
 
     @classmethod
     def of(cls, client: Client) -> SQS:

@@ -1,104 +1,51 @@
-"""The border to boto3: the only file that imports it, and only when a queue is opened.
+"""Calls of the service, as the rest of the adapter makes them: counted, and with errors of ours.
 
-Two things are done here that boto3 does not do. Each queue has two clients, one for polls and one for all the rest, so
-that a delete never waits for a connection behind a long poll. And a long poll can be cut: boto3 offers no way to end
-a call that waits for its answer, so connections of the poll client tell who is using them, and to cut a poll is to
-shut down its socket. What that means for messages stands in `_polling`.
+What carries them, boto3 or something leaner, is chosen here, at the first call.
 """
 
 from __future__ import annotations
 
-import importlib
+import logging
 import os
-import queue
 import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from ._access import Access
-from ._cut import Cut, Poll, no_poll
-from ._errors import BadCredentials, NotInstalled
-from ._limits import WAIT_TIME
+from ._borrowed import Unsupported, borrow
+from ._boto import (
+    CONNECT_TIMEOUT,
+    CONNECTIONS,
+    ONE_ATTEMPT,
+    READ_TIMEOUT,
+    RETRIES,
+    Boto3,
+    Clients,
+    library,
+    make_cuttable,
+    service_error,
+)
+from ._cut import Cut, Poll
+from ._errors import BadCredentials, SQSError
+from ._lean import Lean
 from ._meter import Meter
-from ._translation import translating
+from ._translation import translated, translating
+from ._transport import SQSClient, TransportName
 
-__all__ = ["Client", "service_error"]
+__all__ = [
+    "CONNECTIONS",
+    "CONNECT_TIMEOUT",
+    "ONE_ATTEMPT",
+    "READ_TIMEOUT",
+    "RETRIES",
+    "Client",
+    "library",
+    "make_cuttable",
+    "service_error",
+]
 
-CONNECT_TIMEOUT = 2.0  # of which a cut must wait for the end
-READ_TIMEOUT = 5.0  # of a poll, beyond what it waits for
-CONNECTIONS = 50  # kept open, of each of the two clients
-RETRIES = {"mode": "standard", "total_max_attempts": 3}  # of calls other than polls, which are never given up
-ONE_ATTEMPT = {"mode": "standard", "total_max_attempts": 1}  # of polls
+log = logging.getLogger("queue_consumer.sqs")
 
-_running = threading.local()  # .poll: the one that this thread makes
-
-
-class Connections:
-    """The two boto3 clients of one access. Made when first needed, or of the one that the user gave."""
-
-    def __init__(self, access: Access) -> None:
-        self.access = access
-        self._lock = threading.Lock()
-        self._session: Any = access.session
-        self._polls: Any = None
-        self._work: Any = None
-        self._process = os.getpid()
-        if access.client is not None:
-            refuse_parts(access.client)
-
-    @property
-    def session(self) -> Any:
-        """The boto3 session that both are made of, so that credentials are looked for once."""
-        if self._session is None:
-            self._session = library("boto3").session.Session(profile_name=self.access.profile)
-        return self._session
-
-    def _leave_to_parent(self) -> None:
-        """In a forked child: the connections are the parent's, and whoever shares them would mix up answers."""
-        if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.Lock()
-            self._session, self._polls, self._work = self.access.session, None, None
-
-    @property
-    def work(self) -> Any:
-        self._leave_to_parent()
-        with self._lock:
-            if self._work is None:
-                self._work = self.access.client or make_client(
-                    self.session, self.access, self.access.retries or RETRIES, READ_TIMEOUT
-                )
-            return self._work
-
-    @property
-    def polls(self) -> Any:
-        self._leave_to_parent()
-        with self._lock:
-            if self._polls is None:
-                given = self.access.client
-                self._polls = given or make_client(
-                    self.session, self.access, ONE_ATTEMPT, WAIT_TIME.most + READ_TIMEOUT
-                )
-                make_cuttable(self._polls)
-            return self._polls
-
-    def close(self) -> None:
-        """Close what is ours; a client that was given stays open."""
-        with self._lock:
-            clients, self._polls, self._work = (self._polls, self._work), None, None
-        for client in clients:
-            if client is not None and self.access.client is None:
-                close_client(client)
-
-    def renew(self) -> bool:
-        """Look for credentials anew at the next call, since those that there are were refused; False if they stay."""
-        access = self.access
-        if access.client is not None or access.session is not None or access.access_key_id is not None:
-            return False
-        self.close()
-        with self._lock:
-            self._session = None
-        return True
+DEFAULT: TransportName = "boto3"
 
 
 class Client:
@@ -107,33 +54,51 @@ class Client:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.meter = Meter()
-        self._connections = Connections(access)
+        self._clients = Clients(access)
+        self._boto3 = Boto3(self._clients)
+        self._lock = threading.Lock()
+        self._lean: Lean | None = None
+        self._process = os.getpid()
+        self._is_lean = (access.transport or DEFAULT) == "lean"
+        if access.client is not None and self._is_lean:
+            self._is_lean = False
+            if access.transport is not None:
+                without_lean("a client that is given")
 
     @property
     def raw(self) -> Any:
         """The boto3 client."""
         with translating("make a client"):
-            return self._connections.work
+            return self._clients.work
 
     @property
     def session(self) -> Any:
         """The boto3 session."""
         with translating("make a client"):
-            return self._connections.session
+            return self._clients.session
+
+    @property
+    def transport(self) -> TransportName:
+        """What carries the calls."""
+        with translating("make a client"):
+            return "boto3" if self._transport is self._boto3 else "lean"
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """A method of the boto3 client, by its name: `call("send_message", QueueUrl=...)`.
+        """A method of a boto3 client, by its name: `call("send_message", QueueUrl=...)`.
 
         Raises:
-            SQSError: of the kind that it is, `from` what boto3 raised.
+            SQSError: of the kind that it is, `from` what boto3 raises.
         """
-        with self._calling(operation.replace("_", " ")):
-            work = self._connections.work
+        try:
+            transport = self._transport
             try:
-                answer: dict[str, Any] = getattr(work, operation)(**arguments)
+                return transport.call(operation, arguments)
             finally:
                 self.meter.count(operation, arguments)
-            return answer
+        except (SQSError, Cut):
+            raise
+        except Exception as error:
+            raise self._ours(error, operation.replace("_", " ")) from error
 
     def receive(self, poll: Poll, **arguments: Any) -> dict[str, Any]:
         """`receive_message`, which may be cut.
@@ -141,177 +106,70 @@ class Client:
         Raises:
             Cut: it was.
         """
-        with self._calling("receive messages"):
-            polls = self._connections.polls
-            _running.poll = poll
-            try:
-                if poll.is_cut:
-                    raise Cut
-                answer: dict[str, Any] = polls.receive_message(**arguments)
-            except Exception:  # which a cut connection may raise any of
-                if poll.is_cut:
-                    raise Cut from None
-                raise
-            finally:
-                _running.poll = None
-                self.meter.count("receive_message", arguments)
-            self.meter.received(answer.get("Messages") or ())
-            return answer
-
-    @contextmanager
-    def _calling(self, doing: str) -> Generator[None]:
-        """Errors as ours; and after those of the credentials, new ones are looked for."""
         try:
-            with translating(doing):
-                yield
-        except BadCredentials:
-            self.renew()
+            transport = self._transport
+            try:
+                answer = transport.receive(poll, arguments)
+            finally:
+                self.meter.count("receive_message", arguments)
+        except (SQSError, Cut):
             raise
+        except Exception as error:
+            raise self._ours(error, "receive messages") from error
+        self.meter.received(answer.get("Messages") or ())
+        return answer
+
+    def _ours(self, error: Exception, doing: str) -> SQSError:
+        """What went wrong; if it was the credentials, others are looked for at the next call."""
+        ours = translated(error, doing)
+        if isinstance(ours, BadCredentials):
+            self.renew()
+        return ours
+
+    @property
+    def _transport(self) -> SQSClient:
+        if not self._is_lean:
+            return self._boto3
+        if self._process != os.getpid():  # the connections are the parent's, and so is whoever holds the lock
+            self._process, self._lock, self._lean = os.getpid(), threading.Lock(), None
+        return self._lean or self._chosen()
+
+    def _chosen(self) -> SQSClient:
+        """The lean one, or boto3 where that must do."""
+        with self._lock:
+            if self._lean is None and self._is_lean:
+                clients = self._clients
+                try:
+                    borrowed = borrow(clients.work, clients.session, self.access)
+                    self._lean = Lean(borrowed, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
+                except Unsupported as what:
+                    self._is_lean = False
+                    without_lean(str(what))
+            return self._lean or self._boto3
 
     def renew(self) -> bool:
         """Look for credentials anew at the next call; False if they are those that the user gave."""
-        return self._connections.renew()
+        if not self._clients.renew():
+            return False
+        self._leave()
+        return True
 
     def interrupt(self) -> None:
         """Let calls return that wait in a client which can do that by itself."""
-        interrupt = getattr(self.access.client, "interrupt", None)
-        if callable(interrupt):
-            interrupt()
+        self._boto3.interrupt()
 
     def close(self) -> None:
-        self._connections.close()
+        self._boto3.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the lean one, if there is one; the next call makes another."""
+        if self._process == os.getpid():
+            with self._lock:
+                lean, self._lean = self._lean, None
+            if lean is not None:
+                lean.close()
 
 
-def make_client(session: Any, access: Access, retries: Mapping[str, Any], read_timeout: float) -> Any:
-    config = library("botocore.config")
-    client = session.client(
-        "sqs",
-        region_name=access.region,
-        endpoint_url=access.endpoint_url,
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        aws_session_token=access.session_token,
-        config=config.Config(
-            retries=dict(retries),
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=read_timeout,
-            max_pool_connections=CONNECTIONS,
-        ),
-    )
-    refuse_parts(client)
-    return client
-
-
-def close_client(client: Any) -> None:
-    """Close it and its connections; botocore forgets them only, and leaves them to the garbage collector."""
-    http = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    pools: Any = getattr(getattr(http, "_manager", None), "pools", {})
-    for key in list(pools.keys()):
-        idle: Any = getattr(pools.get(key), "pool", None)
-        try:
-            while idle is not None:
-                connection = idle.get(block=False)
-                if connection is not None:
-                    connection.close()
-        except queue.Empty:
-            pass  # and the pool is as good as new, for whoever is in the middle of a call
-    client.close()
-
-
-def refuse_parts(client: Any) -> None:
-    """Let an answer of which the end is missing be an error; botocore takes it for one that says nothing."""
-    events = getattr(getattr(client, "meta", None), "events", None)
-    if events is not None:
-        events.register("before-parse.sqs", check_whole, unique_id="queue_consumer_sqs")
-
-
-def check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:
-    expected, actual = response_dict["headers"].get("content-length"), len(response_dict["body"])
-    if expected is not None and int(expected) != actual:
-        broken: Any = library("botocore.exceptions")
-        raise broken.IncompleteReadError(actual_bytes=actual, expected_bytes=expected)
-
-
-def library(name: str, extras: str = "sqs") -> Any:
-    """A module of what is installed by these extras of ours."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise NotInstalled(
-            f"queue_consumer_sqs needs {name.partition('.')[0]}: pip install 'queue-consumer[{extras}]'"
-        ) from error
-
-
-def make_cuttable(client: Any) -> None:
-    """Let the connections that a client makes from now on say who uses them, and a poll that was cut be over.
-
-    botocore has no public door to its connections. Where its rooms look otherwise, polls cannot be cut, and stopping
-    takes as long as they do.
-    """
-    http = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    classes: dict[str, Any] | None = getattr(http, "_pool_classes_by_scheme", None)
-    manager: Any = getattr(http, "_manager", None)
-    if classes is None or manager is None:
-        return
-    telling_ones = {scheme: telling(kind) for scheme, kind in classes.items()}
-    if telling_ones == classes:
-        return
-    classes.update(telling_ones)
-    manager.clear()  # the pools that there are have connections of the old kind
-    client.meta.events.register_first("needs-retry.sqs.ReceiveMessage", give_up_if_cut)
-
-
-def give_up_if_cut(response: Any = None, **_: Any) -> None:
-    poll: Poll | None = getattr(_running, "poll", None)
-    if response is None and poll is not None and poll.is_cut:  # what has arrived is not thrown away
-        raise Cut
-
-
-def telling(kind: Any) -> Any:
-    """A connection pool as this one, whose connections tell the poll that uses them."""
-    if hasattr(kind.ConnectionCls, "tells"):
-        return kind
-
-    plain: Any = kind.ConnectionCls
-
-    class Connection(plain):  # type: ignore[misc]  # whatever class botocore uses
-        tells = True
-
-        def request(self, *args: Any, **kwargs: Any) -> Any:
-            poll: Poll | None = getattr(_running, "poll", None)
-            if poll is None:
-                no_poll(self)
-            else:
-                poll.begins(self)
-            return plain.request(self, *args, **kwargs)
-
-        def connect(self) -> None:
-            plain.connect(self)
-            poll: Poll | None = getattr(_running, "poll", None)
-            if poll is not None:
-                poll.connected()
-
-    class Pool(kind):  # type: ignore[misc]
-        ConnectionCls = Connection
-
-    return Pool
-
-
-def service_error(code: str, message: str, operation: str, status: int = 400) -> Exception:
-    """An error as the service gives it: botocore's, if that is installed."""
-    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    try:
-        kind: Any = importlib.import_module("botocore.exceptions").ClientError
-    except ImportError:
-        kind = ServiceError
-    error: Exception = kind(response, operation)
-    return error
-
-
-class ServiceError(Exception):
-    """What botocore's ClientError is, without botocore."""
-
-    def __init__(self, response: Mapping[str, Any], operation_name: str) -> None:
-        error = response["Error"]
-        super().__init__(f"An error occurred ({error['Code']}) when calling {operation_name}: {error['Message']}")
-        self.response, self.operation_name = response, operation_name
+def without_lean(what: str) -> None:
+    log.warning("the lean transport does not support %s; boto3 is used instead", what)

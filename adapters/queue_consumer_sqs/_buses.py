@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict, Unpack, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, Unpack, runtime_checkable
 
 from queue_consumer import Lane
 
+from ._access import AccessOptions
 from ._queue import SQSQueue
 
 __all__ = ["Bus", "LookAhead", "OnBus", "PriorityBuses", "QueueOptions"]
@@ -21,20 +22,9 @@ __all__ = ["Bus", "LookAhead", "OnBus", "PriorityBuses", "QueueOptions"]
 LookAhead: TypeAlias = Literal["bulk", "message"]
 
 
-class QueueOptions(TypedDict, total=False):
+class QueueOptions(AccessOptions, total=False):
     """What `SQSQueue` takes besides the name: how the service is reached, and how the queue is read."""
 
-    region: str | None
-    profile: str | None
-    account_id: str | None
-    access_key_id: str | None
-    secret_access_key: str | None
-    session_token: str | None
-    endpoint_url: str | None
-    retries: Mapping[str, Any] | None
-    session: Any
-    client: Any
-    prefix: str
     wait_time: float
     poll_interval: float | None
     batch_size: int

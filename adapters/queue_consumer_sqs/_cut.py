@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from typing import Any
 
@@ -37,7 +38,11 @@ class Poll:
             if line is None or self._connection.poll is not self:  # it may have served another poll since
                 return
             try:
-                line.shutdown(socket.SHUT_RDWR)
+                if isinstance(line, ssl.SSLSocket):
+                    # Its own shutdown ends the encryption first, and its user may be about to write.
+                    socket.socket.shutdown(line, socket.SHUT_RDWR)
+                else:
+                    line.shutdown(socket.SHUT_RDWR)
             except (OSError, ValueError):
                 pass  # it is closed already, or not yet open: then `connected` will see to it
 

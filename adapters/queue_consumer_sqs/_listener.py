@@ -33,6 +33,7 @@ from queue_consumer import (
 
 from ._buses import Bus, LookAhead, PriorityBuses, QueueOptions, check_name, check_priority
 from ._message import SQSMessage
+from ._transport import TransportName
 
 __all__ = ["EventBus", "ListenerOptions", "MultiSQSListener", "QueueConfig", "QueueType", "SQSListenerConfig"]
 
@@ -53,6 +54,7 @@ class ListenerOptions(TypedDict, total=False):
     session: Any
     client: Any
     prefix: str
+    transport: TransportName | None
     wait_time: float
     batch_size: int
     visibility_timeout: float | None

@@ -59,4 +59,5 @@ class Meter:
 
 def size_of(entry: Mapping[str, Any]) -> int:
     """Of a message to be sent."""
-    return len(entry.get("MessageBody") or "")
+    body = entry.get("MessageBody")
+    return len(body) if isinstance(body, str) else 0  # others are refused by whoever sends it

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
-from ._access import Access
+from ._access import Access, AccessOptions
 from ._aws import Client
 from ._errors import AccessDenied, QueueNotFound
 from ._judging import Judging
@@ -33,44 +33,22 @@ class Opened:
         self,
         queue: str,
         *,
-        region: str | None = None,
-        profile: str | None = None,
-        account_id: str | None = None,
-        access_key_id: str | None = None,
-        secret_access_key: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
-        prefix: str = "",
         wait_time: float = 20,
         poll_interval: float | None = None,
         batch_size: int = 10,
         visibility_timeout: float | None = None,
         cleanup_linger: float = 0.2,
         idle_lease: float = 5,
+        **reached_by: Unpack[AccessOptions],
     ) -> None:
-        access = Access(
-            region=region,
-            profile=profile,
-            account_id=account_id,
-            access_key_id=access_key_id,
-            secret_access_key=secret_access_key,
-            session_token=session_token,
-            endpoint_url=endpoint_url,
-            retries=retries,
-            session=session,
-            client=client,
-            prefix=prefix,
-        )
+        access = Access.of(type(self).__name__, reached_by)
         given: Any = queue
         if not isinstance(given, str) or not given:
             raise TypeError(f"queue must be the name or the URL of a queue; got {queue!r}")
         WAIT_TIME.check(wait_time)
         poll_interval = (0 if wait_time else SHORT_POLLS) if poll_interval is None else poll_interval
         check_seconds("poll_interval", poll_interval)
-        check_patience(client, wait_time)
+        check_patience(access.client, wait_time)
         if poll_interval and wait_time:
             raise ValueError(
                 f"poll_interval is for short polls: with it wait_time must be 0; got poll_interval={poll_interval!r} "
@@ -97,7 +75,7 @@ class Opened:
             finder.close()
             if isinstance(error, QueueNotFound):
                 raise QueueNotFound(
-                    f"there is no queue {prefix if '://' not in queue else ''}{queue}, or none that may be seen "
+                    f"there is no queue {access.prefix if '://' not in queue else ''}{queue}, or none that may be seen "
                     f"({error.code}): create it, or see that region, endpoint_url, account_id and prefix are right",
                     error.code,
                 ) from error

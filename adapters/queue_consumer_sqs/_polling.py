@@ -7,7 +7,8 @@ renewed to the whole one, as leases are. Such a poll can be cut without a second
 again soon. A poll after one that brought something asks for the whole lease, waits a second at most, and is not cut.
 
 **One at a time.** While a queue is idle, one poll waits at it, however many getters there are: more would bring nothing
-sooner, and each costs money. The others wait for its end. Once it has brought something, all poll side by side.
+sooner, and each costs money. The others wait for its end, and its answer is theirs if it is that nothing is there. Once
+it has brought something, all poll side by side.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = ["Polling"]
 CALL = BATCH_SIZE.most  # messages of one receive
 BUSY_WAIT = 1  # seconds that a poll waits after one that brought something
 PATIENCE = 0.5  # seconds beyond that until it is cut all the same
+OVERDUE = 10.0  # seconds beyond its wait until a poll is waited for no longer
 
 
 class Polling:
@@ -77,7 +79,7 @@ class Polling:
         self._message = message
         self._lock = threading.Lock()
         self._idle = True  # the last poll brought nothing
-        self._turn: tuple[int, Future[None]] | None = None  # the process that polls an idle queue, until it has
+        self._turn: tuple[int, Future[bool]] | None = None  # whose poll waits at an idle queue; True: it was empty
         self._next_poll = 0.0  # not before
 
     def get(self, limit: int | None) -> Steps[list[SQSMessage]]:
@@ -120,9 +122,14 @@ class Polling:
 
     def _poll(self, most: int, wait: int, *, once: bool = False) -> Steps[list[SQSMessage]]:
         """One answer, however often it must be asked for; `once`: nothing, if that is once too little."""
-        turn = (yield from self._take_turn()) if wait else None
-        ask, lease = self._next(most, wait, idle=turn is not None)
+        turn = None
+        if wait:
+            turn, emptied = yield from self._take_turn()
+            if emptied:
+                return []
+        emptied = False
         try:
+            ask, lease = self._next(most, wait, idle=turn is not None)
             while True:
                 try:
                     answer = yield ask
@@ -136,25 +143,37 @@ class Polling:
                     continue
                 self.health.answered()
                 messages = self.messages(answer, lease)
-                self._idle = not messages
+                self._idle = emptied = not messages
                 return messages
         finally:
             if turn is not None:
-                self._turn = None
-                turn.set_result(None)
+                with self._lock:
+                    if self._turn is not None and self._turn[1] is turn:
+                        self._turn = None
+                turn.set_result(emptied)
 
-    def _take_turn(self) -> Steps[Future[None] | None]:
-        """While the queue is idle, whoever polls does so alone: wait for that. None: it is not idle any more."""
+    def _take_turn(self) -> Steps[tuple[Future[bool] | None, bool]]:
+        """While the queue is idle, whoever polls does so alone: the turn to, once there is no other poll.
+
+        Or no turn, and whether that is since a poll that was waited for has just found the queue empty; else it is not
+        idle any more.
+        """
+        overdue: Future[bool] | None = None
         while True:
             with self._lock:
                 if not self._idle:
-                    return None
-                if self._turn is None or self._turn[0] != os.getpid():  # then we are a fork of it
-                    turn: Future[None] = Future()
+                    return None, False
+                process, running = self._turn or (0, overdue)
+                if running is overdue or process != os.getpid():  # then we are a fork of it
+                    turn: Future[bool] = Future()
                     self._turn = os.getpid(), turn
-                    return turn
-                _, running = self._turn
-            yield Until(running)
+                    return turn, False
+            assert running is not None
+            yield Until(running, self._wait_time + OVERDUE)
+            if not running.done():
+                overdue = running
+            elif running.result():
+                return None, True
 
     def _next(self, most: int, wait: int, *, idle: bool) -> tuple[Ask, float]:
         """The next receive, and the lease that it asks for."""
@@ -190,5 +209,5 @@ class Pace:
             self._count += count
             took = time.monotonic() - self._began
             if took >= self.WINDOW:
-                self._bulk = CALL if self._count / took * self.MOMENT >= CALL else 1
+                self._bulk = max(1, min(int(self._count / took * self.MOMENT), CALL))
                 self._began, self._count = time.monotonic(), 0

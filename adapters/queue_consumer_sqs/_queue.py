@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ._aws import Client
@@ -163,9 +163,9 @@ class SQSQueue(Opened):
         match step:
             case Wait(seconds):
                 return self._wait(seconds, interrupts)
-            case Until(over):
-                over.result()
-                return {}
+            case Until(over, seconds):
+                over.add_done_callback(self._wake)
+                return self._wait(seconds, interrupts, over.done)
             case Ask(arguments, uncut):
                 return self._receive(arguments, uncut, interrupts)
             case _:
@@ -183,11 +183,15 @@ class SQSQueue(Opened):
             with self._changed:
                 del self._polls[poll]
 
-    def _wait(self, seconds: float, interrupts: int) -> Answer:
+    def _wait(self, seconds: float, interrupts: int, over: Callable[[], bool] = bool) -> Answer:
         until = time.monotonic() + seconds
         with self._changed:
-            while interrupts == self._interrupts and (left := until - time.monotonic()) > 0:
+            while interrupts == self._interrupts and not over() and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
             if interrupts != self._interrupts:
                 raise Cut
         return {}
+
+    def _wake(self, _: object) -> None:
+        with self._changed:
+            self._changed.notify_all()

@@ -20,9 +20,10 @@ class Wait(NamedTuple):
 
 
 class Until(NamedTuple):
-    """Let something else be over, which an interrupt ends too."""
+    """Let somebody else's poll be over, or so many seconds pass; `Cut` if the queue is interrupted."""
 
-    over: Future[None]
+    over: Future[bool]
+    seconds: float
 
 
 class Ask(NamedTuple):
@@ -59,6 +60,8 @@ def take(steps: Steps[Result], do: Callable[[Step], Answer]) -> Result:
     except StopIteration as done:
         result: Result = done.value
         return result
+    finally:
+        steps.close()  # now, and not when nobody knows any more of an interrupt that has ended them
 
 
 async def take_async(steps: Steps[Result], do: Callable[[Step], Awaitable[Answer]]) -> Result:
@@ -75,3 +78,5 @@ async def take_async(steps: Steps[Result], do: Callable[[Step], Awaitable[Answer
     except StopIteration as done:
         result: Result = done.value
         return result
+    finally:
+        steps.close()  # now, and not when nobody knows any more of an interrupt that has ended them

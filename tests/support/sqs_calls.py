@@ -58,6 +58,12 @@ class Call:
         found = SIGNER.search(self.head)
         return f"{found[1].decode()} in {found[2].decode()}" if found else ""
 
+    @property
+    def key(self) -> str:
+        """The id of the key that it is signed with."""
+        found = SIGNER.search(self.head)
+        return found[1].decode() if found else ""
+
     @functools.cached_property
     def arguments(self) -> Json:
         """What was asked."""

@@ -34,7 +34,7 @@ class Proxy:
     """A proxy in front of a server, on a port of its own; it runs in a thread until `stop()`.
 
     What befalls a call is, in this order: what was planned for the next calls of its operation, what happens always,
-    and what the script says.
+    what happens to those of its key, and what the script says.
 
     Args:
         endpoint_url: the server's; plain HTTP.
@@ -72,6 +72,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._planned: dict[str, deque[Fault]] = {}
         self._always: dict[str, Fault] = {}
+        self._refused: dict[str, Fault] = {}
         self._connections: set[Inbound] = set()
         self._numbers = 0
         # A client that asks for more connections at once than wait here would see them refused.
@@ -101,6 +102,11 @@ class Proxy:
                     self._always.pop(operation, None)
                 else:
                     self._always[operation] = fault
+
+    def refuse(self, key: str, fault: Fault) -> None:
+        """All calls that are signed with the key of this id meet this from now on."""
+        with self._lock:
+            self._refused[key] = fault
 
     def hang_up(self) -> None:
         """Cut all connections that there are, whatever they wait for."""
@@ -170,6 +176,8 @@ class Proxy:
             planned = self._planned.get(call.operation)
             fault = planned.popleft() if planned else None
             fault = fault or self._always.get(call.operation) or self._always.get("")
+            if fault is None and self._refused:
+                fault = self._refused.get(call.key)
         if fault is None and self.script is not None:
             fault = self.script(call.operation, number)
         fault = fault or FINE

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from .._aws import CONNECT_TIMEOUT, CONNECTIONS, ONE_ATTEMPT, READ_TIMEOUT, RETRIES, Client, library
@@ -37,7 +37,26 @@ class Home:
         self.loop = loop
         self.opened: asyncio.Future[Clients] = loop.create_future()
         self.over = asyncio.Event()
+        self._calls = 0  # that run
+        self._is_left = False
         self.task = loop.create_task(self._live(open))
+
+    @contextmanager
+    def in_use(self) -> Generator[Clients]:
+        """The clients, for one call, which is not to be cut when they are left."""
+        self._calls += 1
+        try:
+            yield self.opened.result()
+        finally:
+            self._calls -= 1
+            if self._is_left and not self._calls:
+                self.over.set()
+
+    def leave(self) -> None:
+        """No more calls will be made: close when the last of them is over."""
+        self._is_left = True
+        if not self._calls:
+            self.over.set()
 
     async def _live(self, open: Callable[[AsyncExitStack], Awaitable[Clients]]) -> None:
         async with AsyncExitStack() as stack:
@@ -73,11 +92,13 @@ class AsyncClient:
         Raises:
             SQSError: of the kind that it is, `from` what aiobotocore raised.
         """
-        return await self._made((await self._clients()).work, operation, arguments)
+        with (await self._home()).in_use() as clients:
+            return await self._made(clients.work, operation, arguments)
 
     async def receive(self, **arguments: Any) -> dict[str, Any]:
         """`receive_message`; to cut it is to cancel it."""
-        answer = await self._made((await self._clients()).polls, "receive_message", arguments)
+        with (await self._home()).in_use() as clients:
+            answer = await self._made(clients.polls, "receive_message", arguments)
         self.meter.received(answer.get("Messages") or ())
         return answer
 
@@ -88,7 +109,7 @@ class AsyncClient:
                 return answer
         except BadCredentials:
             if self._finder.renew():
-                self._leave()
+                self._leave(Home.leave)  # those that run have nothing to do with it
             raise
         except SQSError as error:
             cause = error.__cause__
@@ -100,20 +121,20 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections; those of other loops as soon as these come to it."""
-        for home in self._leave():
+        for home in self._leave(lambda home: home.over.set()):
             if home.loop is asyncio.get_running_loop():
                 await asyncio.wait({home.task})
 
-    def _leave(self) -> list[Home]:
+    def _leave(self, how: Callable[[Home], object]) -> list[Home]:
         """Have the connections closed, and new ones opened at the next call."""
         with self._lock:
             homes, self._homes = self._homes, []
         for home in homes:
             if not home.loop.is_closed():
-                home.loop.call_soon_threadsafe(home.over.set)
+                home.loop.call_soon_threadsafe(how, home)
         return homes
 
-    async def _clients(self) -> Clients:
+    async def _home(self) -> Home:
         loop = asyncio.get_running_loop()
         with self._lock:
             home = next((home for home in self._homes if home.loop is loop and not home.task.done()), None)
@@ -121,7 +142,9 @@ class AsyncClient:
                 self._homes = [other for other in self._homes if not other.task.done()]
                 self._homes.append(home := Home(loop, self._open))
         # Others may wait for the same, so that whoever is cancelled does not end it.
-        return home.opened.result() if home.opened.done() else await asyncio.shield(home.opened)
+        if not home.opened.done():
+            await asyncio.shield(home.opened)
+        return home
 
     async def _open(self, stack: AsyncExitStack) -> Clients:
         with translating("make a client"):

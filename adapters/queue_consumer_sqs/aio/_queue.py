@@ -50,6 +50,8 @@ class AsyncSQSQueue(Opened):
                 "client must be None for an AsyncSQSQueue, which makes clients of its own on the loop that it is "
                 f"used on; got {access.client!r}. Pass session=, or how the service is reached"
             )
+        if access.transport == "lean":
+            raise ValueError("transport must be None or 'boto3' for an AsyncSQSQueue, whose calls aiobotocore makes")
         needed()
 
     def _take_over(self, finder: Client) -> None:
@@ -159,8 +161,8 @@ class AsyncSQSQueue(Opened):
             case Wait(seconds):
                 await self._cuttable(lambda: asyncio.sleep(seconds), 0, interrupts)
                 return {}
-            case Until(over):
-                await self._cuttable(lambda: seeing(over), 0, interrupts)
+            case Until(over, seconds):
+                await self._cuttable(lambda: seeing(over, seconds), 0, interrupts)
                 return {}
             case Ask(arguments, uncut):
                 return await self._cuttable(lambda: self.client.receive(**arguments), uncut, interrupts)
@@ -187,6 +189,6 @@ class AsyncSQSQueue(Opened):
                 del self._waiting[task]
 
 
-async def seeing(over: Future[None]) -> None:
-    """Wait for it, and leave it as it is if that is cancelled."""
-    await asyncio.shield(asyncio.wrap_future(over))
+async def seeing(over: Future[bool], seconds: float) -> None:
+    """Wait for it so long, and leave it as it is if that is cancelled."""
+    await asyncio.wait([asyncio.shield(asyncio.wrap_future(over))], timeout=seconds)

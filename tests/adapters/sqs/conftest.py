@@ -2,6 +2,7 @@
 
 `SQS_SERVER` says which: ministack (the default), fauxqs, localstack or memory. `SQS_ENDPOINT_URL` names one that runs
 already; with `SQS_SERVER` it is taken for one of that kind. Each process of pytest-xdist starts a server of its own.
+`SQS_TRANSPORT` says what carries the calls of queues that do not say it themselves: boto3 or lean.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ GIVEN = os.environ.get("SQS_ENDPOINT_URL", "")
 KIND = os.environ.get("SQS_SERVER") or ("an endpoint of its own" if GIVEN else "ministack")
 if os.environ.get("SQS_SERVER") and KIND not in KINDS:
     raise pytest.UsageError(f"SQS_SERVER must be one of {', '.join(KINDS)}; got {KIND!r}")
+TRANSPORT = os.environ.get("SQS_TRANSPORT", "")
+if TRANSPORT not in ("", "boto3", "lean"):
+    raise pytest.UsageError(f"SQS_TRANSPORT must be boto3 or lean; got {TRANSPORT!r}")
 REGION = "us-east-1"
 
 
@@ -76,6 +80,15 @@ def keys() -> Iterator[None]:
             # A proxy of this machine does not lead to this machine.
             patch.setenv("NO_PROXY", "127.0.0.1")
             patch.setenv("no_proxy", "127.0.0.1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def transport() -> Iterator[None]:
+    """What carries the calls of queues that do not say it themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        if TRANSPORT:
+            patch.setattr("queue_consumer_sqs._aws.DEFAULT", TRANSPORT)
         yield
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,7 +22,7 @@ from queue_consumer_sqs import InvalidRequest, SQSError, SQSMessage, SQSQueue, U
 from queue_consumer_sqs._aws import make_cuttable
 from queue_consumer_sqs._cut import Cut, Poll, no_poll
 from queue_consumer_sqs._health import Health
-from queue_consumer_sqs._polling import Pace, Polling
+from queue_consumer_sqs._polling import OVERDUE, Pace, Polling
 from queue_consumer_sqs._steps import Ask, Until
 from queue_consumer_sqs.testing import MemorySQS
 from support.proxied import Proxied, Running
@@ -175,9 +176,9 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("pause", "bulk"), [(0.21, 1), (0.2, 10), (0.01, 10)])
+@pytest.mark.parametrize(("pause", "bulk"), [(4.0, 1), (0.5, 4), (0.21, 9), (0.2, 10), (0.01, 10)])
 def test_pace(monkeypatch: pytest.MonkeyPatch, pause: float, bulk: int) -> None:
-    """Where ten are done every 0.2 seconds, ten are asked for, whatever there is room for."""
+    """What is done in 0.2 seconds is asked for at once, whatever there is room for, up to a whole call."""
     clock = Clock()
     monkeypatch.setattr("queue_consumer_sqs._polling.time", clock)
     pace = Pace()
@@ -277,7 +278,7 @@ def message_of(proxied: Proxied, queue: SQSQueue) -> dict[str, Any]:
 
 
 def test_the_next_polls_when_the_one_that_waits_is_over(proxied: Proxied) -> None:
-    """Also if that was cut, or came to nothing."""
+    """Also if that was cut, and came to nothing."""
     polling = polling_of(proxied.queue())
     one, other, third = polling.get(10), polling.get(10), polling.get(10)
     assert isinstance(next(one), Ask)
@@ -287,12 +288,19 @@ def test_the_next_polls_when_the_one_that_waits_is_over(proxied: Proxied) -> Non
         one.throw(Cut())
     assert [end.done() for end in ends] == [True, True]
     assert isinstance(other.send({}), Ask)
-    again = third.send({})
-    assert isinstance(again, Until)
-    with pytest.raises(StopIteration):
-        other.send({})
-    assert again.over.done()
-    assert isinstance(third.send({}), Ask)
+    assert isinstance(third.send({}), Until)
+
+
+def test_an_empty_answer_is_one_for_all(proxied: Proxied) -> None:
+    """Who has waited for a poll that brought nothing does not ask the same again."""
+    polling = polling_of(proxied.queue())
+    one, other, later = polling.get(10), polling.get(10), polling.get(10)
+    assert [type(next(get)) for get in (one, other)] == [Ask, Until]
+    for get in (one, other):
+        with pytest.raises(StopIteration) as ended:
+            get.send({})
+        assert ended.value.value == []
+    assert isinstance(next(later), Ask)
 
 
 def test_all_poll_once_one_has_brought_something(proxied: Proxied) -> None:
@@ -306,6 +314,72 @@ def test_all_poll_once_one_has_brought_something(proxied: Proxied) -> None:
     for step in (other.send({}), next(third)):
         assert isinstance(step, Ask)
         assert (step.arguments["WaitTimeSeconds"], step.arguments["VisibilityTimeout"]) == (1, 60)
+
+
+def test_a_poll_that_is_not_over_in_time_is_waited_for_no_longer(proxied: Proxied) -> None:
+    """If whoever makes it is held up, others go on without."""
+    queue = proxied.queue(wait_time=3)
+    polling = polling_of(queue)
+    one, other, third = polling.get(10), polling.get(10), polling.get(10)
+    assert isinstance(next(one), Ask)
+    step = next(other)
+    assert isinstance(step, Until)
+    assert step.seconds == 3 + OVERDUE
+    assert isinstance(other.send({}), Ask)
+    one.close()
+    assert isinstance(next(third), Until), "the turn is the other's still"
+    other.close()
+    assert isinstance(third.send({}), Ask)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_poll_that_is_interrupted_gives_its_turn_back(
+    proxied: Proxied, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """At once, and not when the exception is forgotten."""
+    queue = proxied.queue("text")
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.client, "receive", Mock(side_effect=error))
+        with pytest.raises(error) as held:
+            queue.get()
+    assert [message.body for message in Running(queue.get).result()] == ["text"]
+    assert held.value.__traceback__ is not None
+
+
+def test_interrupt_ends_those_that_wait_for_a_poll(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if somebody else begins the next poll before they have looked."""
+    queue, waits = proxied.queue(), threading.Semaphore(0)
+    wait = queue._wait
+
+    def entered(*args: Any) -> Any:
+        waits.release()
+        return wait(*args)
+
+    monkeypatch.setattr(queue, "_wait", entered)
+    stop = threading.Event()
+
+    def get_again_and_again() -> None:
+        while not stop.is_set():
+            queue.get()
+
+    poller = waiting(proxied, get_again_and_again)
+    polls = [Running(queue.get) for _ in range(3)]
+    for _ in polls:
+        assert waits.acquire(timeout=PATIENCE)
+    queue.interrupt()
+    assert [poll.result() for poll in polls] == [[]] * 3
+    stop.set()
+    interrupted(queue, poller)
+
+
+def test_a_consumer_that_stops_leaves_others_alone(proxied: Proxied) -> None:
+    """Of two consumers that share a queue object one stops, and the other's polls are not cut again and again."""
+    queue = proxied.queue()
+    options: dict[str, Any] = {"max_workers": 4, "max_handlers": 4, "owns_queue": False}
+    with Consumer(queue, each(ignore), **options), Consumer(queue, each(ignore), **options) as other:
+        proxied.proxy.wait_for("ReceiveMessage", where=lambda call: call.sent)
+        other.shutdown()
+        assert len(proxied.proxy.calls("ReceiveMessage")) <= 5
 
 
 def test_a_fork_waits_for_no_poll_of_its_parent(proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:

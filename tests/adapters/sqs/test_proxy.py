@@ -271,6 +271,18 @@ def test_answers_instead_of_the_server(proxied: Proxied, caller: Caller, fault: 
     client.close()
 
 
+def test_keys_that_are_refused(proxied: Proxied, caller: Caller) -> None:
+    """All calls that are signed with a key that has expired are refused, and those with others are not."""
+    proxied.proxy.refuse("tes", EXPIRED)
+    assert caller("ListQueues").status == 200
+    proxied.proxy.refuse("test", EXPIRED)
+    assert caller("ListQueues").status == 403
+    proxied.proxy.plan("ListQueues", Fault())
+    assert caller("ListQueues").status == 200
+    assert [call.key for call in proxied.proxy.calls("ListQueues")] == ["test"] * 3
+    assert proxied.client.list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
 def test_an_answer_of_something_on_the_way(proxied: Proxied, caller: Caller) -> None:
     """A gateway that has no answer says so in HTML."""
     proxied.proxy.plan("ListQueues", BAD_GATEWAY)

@@ -40,6 +40,7 @@ from support.sqs_faults import (
     TRUNCATED,
     UNAVAILABLE,
     Fault,
+    Gate,
     failing,
 )
 
@@ -97,6 +98,28 @@ def test_a_poll_that_waits_is_cut(proxied: Proxied, open_queue: Open) -> None:
 
     run(open_queue(proxied.make()), program)
     assert proxied.proxy.wait_for("ReceiveMessage", where=lambda call: call.hung_up)[0].number == 3
+
+
+def test_new_keys_leave_calls_alone(proxied: Proxied, open_queue: Open) -> None:
+    """After keys were refused new connections are opened; a call that runs on an old one comes to its end."""
+    url = proxied.make()
+    proxied.send(url, "text")
+    gate = Gate()
+
+    async def program(queue: AsyncSQSQueue) -> None:
+        messages = await queue.receive()
+        proxied.proxy.plan("DeleteMessageBatch", Fault(gate_after=gate))
+        deleting = asyncio.create_task(queue.cleanup(messages))
+        await called(proxied, "DeleteMessageBatch")
+        proxied.proxy.plan("ReceiveMessage", EXPIRED)
+        with pytest.raises(BadCredentials):
+            await queue.receive()
+        assert await queue.receive(wait_time=0) == []
+        gate.open()
+        await deleting
+
+    run(open_queue(url), program)
+    assert len(proxied.proxy.calls("DeleteMessageBatch")) == 1
 
 
 def test_a_poll_after_messages_is_not_cut(proxied: Proxied, open_queue: Open) -> None:
@@ -295,6 +318,28 @@ def test_a_client_is_refused(proxied: Proxied) -> None:
     """A client belongs to one loop, so that it is made there, and not taken."""
     with pytest.raises(ValueError, match="client must be None for an AsyncSQSQueue"):
         AsyncSQSQueue("orders", client=proxied.client)
+
+
+def test_a_poll_that_is_cancelled_gives_its_turn_back(proxied: Proxied, open_queue: Open) -> None:
+    """At once, and not when what came of it is forgotten."""
+
+    async def program(queue: AsyncSQSQueue) -> None:
+        getting = [asyncio.create_task(queue.get()) for _ in range(2)]
+        await called(proxied, "ReceiveMessage", 1)
+        for task in getting:
+            task.cancel()
+        held = await asyncio.gather(*getting, return_exceptions=True)
+        await queue.put("text")
+        assert [message.body for message in await asyncio.wait_for(queue.get(), PATIENCE)] == ["text"]
+        assert [type(error) for error in held] == [asyncio.CancelledError] * 2
+
+    run(open_queue(proxied.make()), program)
+
+
+def test_the_lean_transport_is_refused() -> None:
+    """Calls are made by aiobotocore, so that nobody is to believe that something else makes them."""
+    with pytest.raises(ValueError, match="transport must be None or 'boto3' for an AsyncSQSQueue"):
+        AsyncSQSQueue("orders", transport="lean")
 
 
 def test_credentials_are_lent_by_boto3() -> None:
