@@ -172,7 +172,8 @@ def test_log_has_a_line_for_every_event(event: Event, level: int, line: str, cap
 
 def test_log_has_a_line_for_every_kind_of_event() -> None:
     """An event that is added to the line is added to the log."""
-    assert {type(event).__name__ for event, _, _ in LINES} == {kind.__name__ for kind in Event.__subclasses__()}
+    kinds = {kind.__name__ for kind in Event.__subclasses__() if kind.__module__ == Event.__module__}  # rooms have more
+    assert {type(event).__name__ for event, _, _ in LINES} == kinds
 
 
 def test_log_is_silent_about_empty_gets(caplog: pytest.LogCaptureFixture) -> None:
