@@ -37,14 +37,16 @@ class Failure:
         kind: the exception's qualified name.
         message: its text.
         traceback: the formatted traceback, for a log; empty where there is none.
+        about: what the handler says that it failed at, for a log; empty where it does not say.
     """
 
     kind: str
     message: str
     traceback: str = ""
+    about: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
+    def of(cls, error: BaseException, about: str = "") -> Failure:
         name = type(error).__qualname__
         module = type(error).__module__
         try:
@@ -53,14 +55,15 @@ class Failure:
             message = f"<its message cannot be shown: {type(worse).__name__}>"
         # An exception that is raised again and again grows a frame each time, so only the last ones are told.
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-FRAMES))
-        return cls(name if module == "builtins" else f"{module}.{name}", message, text)
+        return cls(name if module == "builtins" else f"{module}.{name}", message, text, about)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
     def told(self) -> str:
-        """With its traceback, where there is one."""
-        return f"{self}\n{self.traceback.rstrip()}" if self.traceback else str(self)
+        """With what it is about and its traceback, where there are any."""
+        said = f"{self.about}: {self}" if self.about else str(self)
+        return f"{said}\n{self.traceback.rstrip()}" if self.traceback else said
 
 
 class Failed(Generic[T]):
@@ -155,8 +158,13 @@ class Receipts(Feed[T]):
         """This item is consumed, whatever happens to the handler afterwards."""
         self._decide(item, CONSUMED)
 
-    def fail(self, item: T, delay: float | None = None, error: BaseException | None = None) -> None:
-        """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's)."""
+    def fail(
+        self, item: T, delay: float | None = None, error: BaseException | None = None, about: str = ""
+    ) -> None:
+        """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's).
+
+        Why is logged, with `about` before it.
+        """
         if delay is not None and not delay >= 0:
             raise ValueError(f"fail: delay must be at least 0 seconds, or None; got {delay!r}")
         delay = None if delay is None else float(delay)
@@ -168,7 +176,7 @@ class Receipts(Feed[T]):
             case None:
                 self._decide(item, Fate("failed", delay, Failure("Failed", "the handler failed it")))
             case _:
-                self._decide(item, Fate("failed", delay, Failure.of(error)))
+                self._decide(item, Fate("failed", delay, Failure.of(error, about)))
 
     def _decide(self, item: T, fate: Fate) -> None:
         items = self._chunk.items

@@ -1,0 +1,332 @@
+"""The right socket: what the line does with a registry's jobs. Read, find, fit, run; and what became of it.
+
+Every item is acknowledged or failed by itself, so whatever comes in a message concerns nobody else. `Handling` does it
+in threads and processes, `AsyncHandling` in coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from queue_consumer import Drop, Failed, Failure, Receipts, UsageError
+from queue_consumer import Retry as PlainRetry
+
+from ._binding import Fitted
+from ._call import Call, Unfinished, attempt_of
+from ._context import NOTHING
+from ._errors import BadMessage, UnknownJob
+from ._layers import Processor
+from ._letter import CONTENT_TYPE, JOB_CONTEXT, JOB_NAME, opened
+from ._retries import Retry, delay_by
+
+if TYPE_CHECKING:
+    from ._registry import Jobs
+    from ._task import Task
+
+__all__ = ["AsyncHandling", "Gathered", "Handling"]
+
+log = logging.getLogger("queue_consumer.jobs")
+
+
+class Ready(NamedTuple):
+    """A job that can be run."""
+
+    task: Task[..., Any]
+    fitted: Fitted
+    context: Mapping[str, Any]
+    arguments: dict[str, Any]  # as they came
+
+
+class Gathered:
+    """The calls for one batch task that have come so far."""
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+        self.calls: list[Any] = []  # Calls, or the messages themselves for a raw function
+        self.items: list[Any] = []
+
+
+class Handling:
+    """What a registry does as a handler.
+
+    Args:
+        jobs: the registry; what it knows when an item comes is what counts.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._set_context = jobs.context.variable.set
+
+    # ------------------------------------------------------------------ one job
+
+    def perform(self, item: Any) -> None:
+        """Run the job that an item brings. What it raises says what becomes of the item."""
+        jobs = self._jobs
+        ready = self.read(item)
+        if ready is None:
+            self._raw(item)
+            return
+        task = ready.task
+        self._set_context(ready.context)
+        if jobs.layers or task.processor is not None or jobs.processor is not None:
+            self._surrounded(ready, item)
+            return
+        fitted = ready.fitted
+        kwargs = fitted.kwargs if task.pass_context is None else task.arguments(fitted)
+        result = task.function(*fitted.args, **kwargs)
+        if result is not None:
+            task.finish(result)
+
+    def read(self, item: Any) -> Ready | None:
+        """The job of an item, ready to run; None if it names no job and there is a function for those that do not.
+
+        Raises:
+            BadMessage: it is no job, or none that can be run here.
+        """
+        jobs = self._jobs
+        try:
+            attributes = item.attributes
+            name = attributes[JOB_NAME]
+            task = jobs.tasks[name]
+            content_type = attributes.get(CONTENT_TYPE)
+            body, context = item.body, attributes.get(JOB_CONTEXT) or ""
+        except (AttributeError, KeyError, TypeError):
+            letter = opened(item)
+            if jobs.raw_function is not None and (letter is None or not jobs.tasks):
+                return None
+            if letter is None:
+                raise BadMessage(
+                    f"the message names no job (it has no attribute {JOB_NAME}), and there is no function for such "
+                    "messages: @jobs.raw connects one"
+                ) from None
+            name, content_type, body, context = letter
+            found = jobs.tasks.get(name)
+            if found is None:
+                raise UnknownJob(
+                    f"there is no job {name!r} here; there are {', '.join(sorted(map(repr, jobs.tasks))) or 'none'}. "
+                    "Is the module that has it imported?"
+                ) from None
+            task = found
+        codecs = jobs.codecs
+        codec = codecs.default if content_type is None else codecs.readers.get(content_type)
+        if codec is None:
+            codec = codecs.reader(content_type)
+        elif content_type is None:
+            content_type = codec.reads[0]
+        arguments, values = codec.decode(name, content_type, body, context)
+        if type(values) is not dict:
+            raise BadMessage(f"{JOB_CONTEXT} must be an object with names; got a {type(values).__name__}")
+        return Ready(task, task.signature.fit(arguments), values or NOTHING, arguments)
+
+    def _surrounded(self, ready: Ready, item: Any) -> None:
+        task, jobs = ready.task, self._jobs
+        call = Call(task, ready.arguments, ready.context, item)
+        with ExitStack() as stack:
+            for layer in jobs.layers:
+                stack.enter_context(layer(call))
+            processor = (task.processor or jobs.processor or Processor)(call, ready.fitted)
+            task.finish(processor.process(ready.fitted.kwargs, ready.context))
+
+    def _raw(self, item: Any) -> None:
+        raw = self._jobs.raw_function
+        assert raw is not None
+        self._set_context(NOTHING)
+        result = raw.function(item)
+        if result is not None:
+            raw.finish(result)
+
+    # ------------------------------------------------------------------ many
+
+    def handle(self, items: Receipts[Any]) -> None:
+        """Run the jobs of these items, one after the other; those of batch tasks together, at last."""
+        if self._jobs.gathers:
+            self._handle_gathering(items)
+            return
+        perform, ack = self.perform, items.ack
+        for item in items:
+            try:
+                perform(item)
+            except (Exception, SystemExit) as error:
+                self.settle(items, item, error)
+            else:
+                ack(item)
+
+    def _handle_gathering(self, items: Receipts[Any]) -> None:
+        gathered: dict[str, Gathered] = {}
+        for item in items:
+            try:
+                full = self.gather(item, gathered)
+                if full is None:
+                    self.perform(item)
+            except (Exception, SystemExit) as error:
+                self.settle(items, item, error)
+                continue
+            if full is None:
+                items.ack(item)
+            elif len(full.calls) >= full.task.size:
+                self.run_together(items, gathered.pop(full.task.name))
+        for batch in gathered.values():
+            self.run_together(items, batch)
+
+    def gather(self, item: Any, gathered: dict[str, Gathered]) -> Gathered | None:
+        """Put an item with the others of its batch task, and return those; None if its job runs alone."""
+        ready = self.read(item)
+        task: Any = self._jobs.raw_function if ready is None else ready.task
+        if task.size is None:
+            return None
+        batch = gathered.setdefault(task.name, Gathered(task))
+        if ready is None:
+            batch.calls.append(item)
+        else:
+            fitted = ready.fitted
+            arguments = {**fitted.kwargs, "*": list(fitted.args)} if fitted.args else fitted.kwargs
+            batch.calls.append(Call(ready.task, arguments, ready.context, item, attempt_of(item)))
+        batch.items.append(item)
+        return batch
+
+    def run_together(self, items: Receipts[Any], batch: Gathered) -> None:
+        """Run a batch task, and settle each of its calls."""
+        self._set_context(NOTHING)
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            result = batch.task.finish(batch.task.function(list(batch.calls)))
+        except (Exception, SystemExit) as raised:
+            error = raised
+        self.settle_all(items, batch, result, error)
+
+    def settle_all(self, items: Receipts[Any], batch: Gathered, result: Any, error: BaseException | None) -> None:
+        """What a batch task said of its calls: each for itself, and for the rest what it raised."""
+        failed: Iterable[Any] = result.items if isinstance(result, Failed) else ()
+        named = {id(one) for one in failed}
+        for call, item in zip(batch.calls, batch.items, strict=True):
+            outcome: BaseException | None = getattr(call, "outcome", None) if isinstance(call, Call) else None
+            if outcome is None and id(call) in named:
+                outcome = Unfinished(f"{batch.task.name!r} returned it as failed")
+            outcome = outcome or error
+            if outcome is None:
+                items.ack(item)
+            else:
+                self.settle(items, item, outcome)
+
+    # ------------------------------------------------------------------ what was not done
+
+    def settle(self, items: Receipts[Any], item: Any, error: BaseException) -> None:
+        """Say of an item whose job has raised what becomes of it."""
+        if isinstance(error, Drop):
+            items.fail(item, error=error)
+            return
+        jobs = self._jobs
+        task, name = self._task_of(item)
+        attempt = attempt_of(item)
+        backoff = jobs.backoff if task is None or task.backoff is None else task.backoff
+        if isinstance(error, PlainRetry):
+            delay = error.delay
+            if delay is None:
+                own = error.backoff if isinstance(error, Retry) else None
+                delay = delay_by(own or backoff, attempt)
+            log.info("job %s of message %s is tried again", name, getattr(item, "id", "?"))
+            items.fail(item, delay, PlainRetry(delay))
+            return
+        if self._buried(task, item, error, attempt):
+            items.fail(item, error=Drop("it is among the dead letters"))
+            return
+        about = f"job {name}" + (f", message {item.id}" if hasattr(item, "id") else "")
+        items.fail(item, delay_by(backoff, attempt), error, about + (f", attempt {attempt}" if attempt else ""))
+
+    def _task_of(self, item: Any) -> tuple[Task[..., Any] | None, str]:
+        """The task that an item is for, if it has any, and its name for sentences."""
+        try:
+            letter = opened(item)
+        except Exception:  # it has failed of that already
+            return None, "unknown"
+        if letter is None:
+            return self._jobs.raw_function, "raw"
+        return self._jobs.tasks.get(letter.job), repr(letter.job)
+
+    def _buried(self, task: Task[..., Any] | None, item: Any, error: BaseException, attempt: int | None) -> bool:
+        """Whether this was its last attempt, and it is stored elsewhere: only then may it be deleted."""
+        jobs = self._jobs
+        own = task is not None and task.max_attempts is not None
+        most = task.max_attempts if own and task is not None else jobs.max_attempts
+        hook = (task.dead_letter if task is not None else None) or jobs.dead_letter
+        if most is None or hook is None:
+            return False
+        if attempt is None:
+            jobs.warn_once("max_attempts has no effect: this queue does not say how often an item was delivered")
+            return False
+        if attempt < most:
+            return False
+        try:
+            hook(item, Failure.of(error))
+        except Exception as worse:
+            log.error("the dead letters did not take message %s, so it stays: %r", getattr(item, "id", "?"), worse)
+            return False
+        log.error("message %s is among the dead letters: %r", getattr(item, "id", "?"), error)
+        return True
+
+
+class AsyncHandling(Handling):
+    """The same for `pool="coroutines"`: an `async def` is awaited, any other function runs in a thread."""
+
+    receipt = "explicit"
+
+    async def __call__(self, items: Receipts[Any]) -> None:
+        gathered: dict[str, Gathered] = {}
+        gathers = self._jobs.gathers
+        for item in items:
+            try:
+                full = self.gather(item, gathered) if gathers else None
+                if full is None:
+                    await self._perform(item)
+            except (Exception, SystemExit) as error:
+                self.settle(items, item, error)
+                continue
+            if full is None:
+                items.ack(item)
+            elif len(full.calls) >= full.task.size:
+                await self._run_together(items, gathered.pop(full.task.name))
+        for batch in gathered.values():
+            await self._run_together(items, batch)
+
+    async def _perform(self, item: Any) -> None:
+        ready = self.read(item)
+        task: Any = self._jobs.raw_function if ready is None else ready.task
+        if not task.is_async:
+            await asyncio.to_thread(self.perform, item)
+            return
+        if ready is None:
+            self._set_context(NOTHING)
+            await task.function(item)
+            return
+        jobs = self._jobs
+        self._set_context(ready.context)
+        if not (jobs.layers or task.processor is not None or jobs.processor is not None):
+            await task.function(*ready.fitted.args, **task.arguments(ready.fitted))
+            return
+        call = Call(task, ready.arguments, ready.context, item)
+        with ExitStack() as stack:
+            for layer in jobs.layers:
+                stack.enter_context(layer(call))
+            processor = (task.processor or jobs.processor or Processor)(call, ready.fitted)
+            await processor.aprocess(ready.fitted.kwargs, ready.context)
+
+    async def _run_together(self, items: Receipts[Any], batch: Gathered) -> None:
+        if not batch.task.is_async:
+            await asyncio.to_thread(self.run_together, items, batch)
+            return
+        self._set_context(NOTHING)
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            result = await batch.task.function(list(batch.calls))
+        except (Exception, SystemExit) as raised:
+            error = raised
+        self.settle_all(items, batch, result, error)
+
+    def handle(self, items: Receipts[Any]) -> None:
+        raise UsageError("this handler is for pool='coroutines'")

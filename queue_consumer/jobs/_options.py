@@ -1,0 +1,40 @@
+"""What may be said of one sending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["DEFAULTS", "Options"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a job is sent.
+
+    Args:
+        delay: seconds before it can be seen.
+        group: its message group: what is kept in order on a FIFO queue.
+        deduplication_id: what makes another one within some minutes the same.
+        codec: what it is written with, by its name or itself; None: the task's, or the registry's.
+        queue: where to; None: the task's, or the registry's.
+    """
+
+    delay: float = 0
+    group: str | None = None
+    deduplication_id: str | None = None
+    codec: Any = None
+    queue: Any = None
+
+    def __post_init__(self) -> None:
+        delay: Any = self.delay
+        if isinstance(delay, bool) or not isinstance(delay, (int, float)):
+            raise TypeError(f"delay must be a number of seconds of at least 0; got {delay!r}")
+        if not 0 <= delay < float("inf"):
+            raise ValueError(f"delay must be a number of seconds of at least 0; got {delay!r}")
+        for name, value in (("group", self.group), ("deduplication_id", self.deduplication_id)):
+            if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{name} must be a str, or None; got {value!r}")  # type: ignore[unreachable]
+
+
+DEFAULTS = Options()
