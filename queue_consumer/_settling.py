@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from ._chunk import RETURNED, Chunk, Ending, Failure, Fate, Receipt, judge
+from ._chunk import CONSUMED, RETURNED, Chunk, Ending, Failure, Fate, Receipt, judge
 from ._cleaner import Cleaner, Errand
 from ._events import CallbackFailed, ChunkHandled, log
 from ._keys import keys_of
@@ -39,7 +39,7 @@ class Settling:
     def settle(self, chunk: Chunk, ending: Ending, tally: Tally, worker: str, took: float) -> None:
         """Decide on every item of a chunk whose handler call has ended."""
         line, lane, items = self._line, chunk.lane, chunk.items
-        if ending == RETURNED and chunk.taken == len(items) and self._receipt != "explicit":
+        if chunk.taken == len(items) and self._is_done(ending, len(items)):
             self._consume(chunk, tally, worker, took)
             return
         verdict = judge(self._receipt, len(items), chunk.taken, chunk.exhausted, ending)
@@ -69,6 +69,13 @@ class Settling:
             failure = ending.failure or next((fate.failure for _, fate in failed if fate.failure), None)
             items_failed = [item for item, _ in failed]
             line.observers.tell(handled(worker, took, failure, consumed, items_failed, dropped, rest))
+
+    def _is_done(self, ending: Ending, size: int) -> bool:
+        """Whether all of a chunk that was taken whole is consumed, as can be seen without a verdict."""
+        if self._receipt != "explicit":
+            return ending == RETURNED
+        decided = ending.decided
+        return ending.how == "returned" and len(decided) == size and all(f is CONSUMED for f in decided.values())
 
     def _consume(self, chunk: Chunk, tally: Tally, worker: str, took: float) -> None:
         """Everything is consumed, as nearly always: no verdict needed."""

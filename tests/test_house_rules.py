@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handlers", "memory", "observers"),
     ("__init__",),
 )
-ROOMS = ("testing",)
+ROOMS = ("jobs", "testing")
 PURE = ("_chunk", "_supervision", "_lifecycle", "policies")
 IMPURE = {"threading", "time", "queue", "concurrent", "asyncio", "logging"}
 

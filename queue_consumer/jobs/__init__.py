@@ -3,6 +3,7 @@
 from ._batch import Entered
 from ._call import Call
 from ._codec import Codec
+from ._dead_letters import PushBack, push_back
 from ._errors import BadArguments, BadMessage, BatchError, JobsError, RefusedCodec, UnknownJob, Unsent
 from ._json import Json
 from ._layers import Processor
@@ -29,10 +30,12 @@ __all__ = [
     "Options",
     "Pickle",
     "Processor",
+    "PushBack",
     "RefusedCodec",
     "Retry",
     "Sending",
     "Task",
     "UnknownJob",
     "Unsent",
+    "push_back",
 ]

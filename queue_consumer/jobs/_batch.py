@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._errors import BatchError, Unsent
+from ._options import check_whole
 from ._outlet import Deed, Entry, Outlet, carried_out, carried_out_async
 
 __all__ = ["Batch", "Entered"]
@@ -49,9 +50,8 @@ class Batch:
     """
 
     def __init__(self, variable: contextvars.ContextVar[Batch | None], count: int = COUNT, size: int = SIZE) -> None:
-        for name, value in (("count", count), ("size", size)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"batch: {name} must be a whole number of at least 1; got {value!r}")
+        check_whole("batch: count", count)
+        check_whole("batch: size", size)
         self._variable = variable
         self._count = count
         self._size = size
@@ -269,6 +269,7 @@ def size_of(entry: Entry) -> int:
     """The bytes of an entry as SQS counts them: of its body, and of its attributes with their names and types."""
     body: Any = entry["body"]
     size = len(body.encode()) if isinstance(body, str) else len(body)
-    for name, value in (entry.get("attributes") or {}).items():
+    attributes: dict[str, Any] = entry.get("attributes") or {}
+    for name, value in attributes.items():
         size += len(name) + len("String") + len(str(value).encode())
     return size

@@ -15,25 +15,18 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ._errors import BadArguments
 from ._typed import Mismatch, converters_of
 
-__all__ = ["STAR", "Fitted", "Signature"]
+__all__ = ["STAR", "Signature"]
 
 STAR = "*"
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 log = logging.getLogger("queue_consumer.jobs")
-
-
-class Fitted(NamedTuple):
-    """The arguments that a function is called with."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
 
 
 class Signature:
@@ -53,10 +46,7 @@ class Signature:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some built-in functions keep theirs to themselves
-            signature = inspect.Signature(
-                [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
-                + [inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)]
-            )
+            signature = inspect.signature(anything)
         parameters = signature.parameters
         kinds = {parameter.kind for parameter in parameters.values()}
         if given is not None and (given not in parameters or parameters[given].kind not in BY_NAME):
@@ -78,6 +68,7 @@ class Signature:
         }
         # Most functions: all of their parameters have names, and there are so many.
         self._simple = not (self._only or self._any_place or self._any_name)
+        self._plain = False  # simple, and nothing is to be converted, as is known once it was looked up
 
     def __str__(self) -> str:
         return f"{self.job}{self.signature}"
@@ -97,9 +88,9 @@ class Signature:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            if self.given is not None and self.given in kwargs:
-                error = TypeError(f"{self.given!r} is given where the job runs, and cannot be sent")
-            raise TypeError(f"task {self.job!r}: {error}; it takes {self.signature}") from None
+            given = self.given is not None and self.given in kwargs
+            why = f"{self.given!r} is given where the job runs, and cannot be sent" if given else error
+            raise TypeError(f"task {self.job!r}: {why}; it takes {self.signature}") from None
         rest = any(self._parameters[n].kind is inspect.Parameter.VAR_POSITIONAL for n in bound.arguments)
         if rest or (self._only and self._any_name):
             return {STAR: list(bound.args), **bound.kwargs} if bound.args else dict(bound.kwargs)
@@ -111,17 +102,19 @@ class Signature:
 
     # ------------------------------------------------------------------ what receivers do
 
-    def fit(self, arguments: Any) -> Fitted:
-        """What the function is to be called with; what is too much is dropped.
+    def fit(self, arguments: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the function is to be called with, by place and by name; what is too much is dropped.
 
         Raises:
             BadArguments: something is missing, or cannot be made what its annotation says.
         """
-        kind: Any = type(arguments)
+        kind = cast(Any, type(arguments))
+        if kind is dict and self._plain and arguments.keys() == self._named:
+            return (), arguments
         if kind is not dict:
             raise BadArguments(f"the arguments of job {self.job!r} must be an object with names; got a {kind.__name__}")
         if self._simple and arguments.keys() <= self._named and self._required <= arguments.keys():
-            return Fitted((), self.converted(arguments))
+            return (), self.converted(arguments)
         named = {name if isinstance(name, str) else text_of(name): value for name, value in arguments.items()}
         named.pop(self.given or STAR, None) if self.given else None
         places = self._places_of(named)
@@ -134,7 +127,7 @@ class Signature:
         if missing:
             raise BadArguments(f"job {self.job!r} came without {' and '.join(map(repr, missing))}; it takes {self}")
         extras = places.pop(STAR, ())
-        return Fitted((*self.converted(places).values(), *extras), self.converted(named))
+        return (*self.converted(places).values(), *extras), self.converted(named)
 
     def arrived(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What the function would make of these arguments, by name, as far as it names them."""
@@ -172,6 +165,7 @@ class Signature:
         converters = self._converters
         if converters is None:
             converters = self._converters = converters_of(self.function, self._parameters)
+            self._plain = self._simple and not converters
         if not converters:
             return arguments
         arguments = dict(arguments)
@@ -182,6 +176,10 @@ class Signature:
                 except Mismatch as error:
                     raise BadArguments(f"argument {name!r} of job {self.job!r} {error}") from error
         return arguments
+
+
+def anything(*args: Any, **kwargs: Any) -> None:
+    """The signature of what does not tell its own."""
 
 
 def text_of(name: object) -> str:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from queue_consumer import Drop, UsageError, current
 
 from ._retries import Backoff, Retry
 
-if TYPE_CHECKING:
-    from ._task import Task
+__all__ = ["Call", "Runs", "Unfinished", "attempt_of"]
 
-__all__ = ["Call"]
+
+class Runs(Protocol):
+    """What a call knows of its task."""
+
+    name: str
+    function: Callable[..., Any]
+    pass_context: str | None
+
+    def finish(self, result: Any) -> Any:
+        """The result of the function, once it is there."""
+        ...
 
 
 class Call:
@@ -32,7 +41,7 @@ class Call:
 
     def __init__(
         self,
-        task: Task[..., Any],
+        task: Runs,
         arguments: dict[str, Any],
         context: Mapping[str, Any],
         message: Any,

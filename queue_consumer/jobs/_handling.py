@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from queue_consumer import Drop, Failed, Failure, Receipts, UsageError
 from queue_consumer import Retry as PlainRetry
 
-from ._binding import Fitted
 from ._call import Call, Unfinished, attempt_of
 from ._context import NOTHING
 from ._errors import BadMessage, UnknownJob
 from ._layers import Processor
 from ._letter import CONTENT_TYPE, JOB_CONTEXT, JOB_NAME, opened
+from ._raw import RawFunction
 from ._retries import Retry, delay_by
-
-if TYPE_CHECKING:
-    from ._registry import Jobs
-    from ._task import Task
+from ._roster import Roster
+from ._task import Task
 
 __all__ = ["AsyncHandling", "Gathered", "Handling"]
 
@@ -33,12 +31,20 @@ log = logging.getLogger("queue_consumer.jobs")
 
 
 class Ready(NamedTuple):
-    """A job that can be run."""
+    """A job that can be run.
+
+    Attributes:
+        task: whose function runs.
+        args, kwargs: what it is given.
+        context: the values that travelled with it.
+        arguments: as they came.
+    """
 
     task: Task[..., Any]
-    fitted: Fitted
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     context: Mapping[str, Any]
-    arguments: dict[str, Any]  # as they came
+    arguments: dict[str, Any]
 
 
 class Gathered:
@@ -54,30 +60,29 @@ class Handling:
     """What a registry does as a handler.
 
     Args:
-        jobs: the registry; what it knows when an item comes is what counts.
+        roster: what the registry knows; what it knows when an item comes is what counts.
     """
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._set_context = jobs.context.variable.set
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._set_context = roster.context.variable.set
 
     # ------------------------------------------------------------------ one job
 
     def perform(self, item: Any) -> None:
         """Run the job that an item brings. What it raises says what becomes of the item."""
-        jobs = self._jobs
+        roster = self._roster
         ready = self.read(item)
         if ready is None:
             self._raw(item)
             return
         task = ready.task
         self._set_context(ready.context)
-        if jobs.layers or task.processor is not None or jobs.processor is not None:
+        if roster.layers or task.processor is not None or roster.processor is not None:
             self._surrounded(ready, item)
             return
-        fitted = ready.fitted
-        kwargs = fitted.kwargs if task.pass_context is None else task.arguments(fitted)
-        result = task.function(*fitted.args, **kwargs)
+        kwargs = ready.kwargs if task.pass_context is None else task.with_context(ready.kwargs)
+        result = task.function(*ready.args, **kwargs)
         if result is not None:
             task.finish(result)
 
@@ -87,16 +92,16 @@ class Handling:
         Raises:
             BadMessage: it is no job, or none that can be run here.
         """
-        jobs = self._jobs
+        roster = self._roster
         try:
             attributes = item.attributes
             name = attributes[JOB_NAME]
-            task = jobs.tasks[name]
+            task = roster.tasks[name]
             content_type = attributes.get(CONTENT_TYPE)
             body, context = item.body, attributes.get(JOB_CONTEXT) or ""
         except (AttributeError, KeyError, TypeError):
             letter = opened(item)
-            if jobs.raw_function is not None and (letter is None or not jobs.tasks):
+            if roster.raw is not None and (letter is None or not roster.tasks):
                 return None
             if letter is None:
                 raise BadMessage(
@@ -104,35 +109,35 @@ class Handling:
                     "messages: @jobs.raw connects one"
                 ) from None
             name, content_type, body, context = letter
-            found = jobs.tasks.get(name)
+            found = roster.tasks.get(name)
             if found is None:
                 raise UnknownJob(
-                    f"there is no job {name!r} here; there are {', '.join(sorted(map(repr, jobs.tasks))) or 'none'}. "
+                    f"there is no job {name!r} here; there are {', '.join(sorted(map(repr, roster.tasks))) or 'none'}. "
                     "Is the module that has it imported?"
                 ) from None
             task = found
-        codecs = jobs.codecs
+        codecs = roster.codecs
         codec = codecs.default if content_type is None else codecs.readers.get(content_type)
         if codec is None:
             codec = codecs.reader(content_type)
-        elif content_type is None:
-            content_type = codec.reads[0]
-        arguments, values = codec.decode(name, content_type, body, context)
+        kind: str = codec.reads[0] if content_type is None else content_type
+        arguments, values = codec.decode(name, kind, body, context)
         if type(values) is not dict:
             raise BadMessage(f"{JOB_CONTEXT} must be an object with names; got a {type(values).__name__}")
-        return Ready(task, task.signature.fit(arguments), values or NOTHING, arguments)
+        args, kwargs = task.signature.fit(arguments)
+        return Ready(task, args, kwargs, values or NOTHING, arguments)
 
     def _surrounded(self, ready: Ready, item: Any) -> None:
-        task, jobs = ready.task, self._jobs
+        task, roster = ready.task, self._roster
         call = Call(task, ready.arguments, ready.context, item)
         with ExitStack() as stack:
-            for layer in jobs.layers:
+            for layer in roster.layers:
                 stack.enter_context(layer(call))
-            processor = (task.processor or jobs.processor or Processor)(call, ready.fitted)
-            task.finish(processor.process(ready.fitted.kwargs, ready.context))
+            processor = (task.processor or roster.processor or Processor)(call, ready.args)
+            task.finish(processor.process(ready.kwargs, ready.context))
 
     def _raw(self, item: Any) -> None:
-        raw = self._jobs.raw_function
+        raw = self._roster.raw
         assert raw is not None
         self._set_context(NOTHING)
         result = raw.function(item)
@@ -143,7 +148,7 @@ class Handling:
 
     def handle(self, items: Receipts[Any]) -> None:
         """Run the jobs of these items, one after the other; those of batch tasks together, at last."""
-        if self._jobs.gathers:
+        if self._roster.gathers:
             self._handle_gathering(items)
             return
         perform, ack = self.perform, items.ack
@@ -175,15 +180,14 @@ class Handling:
     def gather(self, item: Any, gathered: dict[str, Gathered]) -> Gathered | None:
         """Put an item with the others of its batch task, and return those; None if its job runs alone."""
         ready = self.read(item)
-        task: Any = self._jobs.raw_function if ready is None else ready.task
+        task: Any = self._roster.raw if ready is None else ready.task
         if task.size is None:
             return None
         batch = gathered.setdefault(task.name, Gathered(task))
         if ready is None:
             batch.calls.append(item)
         else:
-            fitted = ready.fitted
-            arguments = {**fitted.kwargs, "*": list(fitted.args)} if fitted.args else fitted.kwargs
+            arguments = {**ready.kwargs, "*": list(ready.args)} if ready.args else ready.kwargs
             batch.calls.append(Call(ready.task, arguments, ready.context, item, attempt_of(item)))
         batch.items.append(item)
         return batch
@@ -201,7 +205,7 @@ class Handling:
 
     def settle_all(self, items: Receipts[Any], batch: Gathered, result: Any, error: BaseException | None) -> None:
         """What a batch task said of its calls: each for itself, and for the rest what it raised."""
-        failed: Iterable[Any] = result.items if isinstance(result, Failed) else ()
+        failed: Any = getattr(result, "items", ()) if isinstance(result, Failed) else ()
         named = {id(one) for one in failed}
         for call, item in zip(batch.calls, batch.items, strict=True):
             outcome: BaseException | None = getattr(call, "outcome", None) if isinstance(call, Call) else None
@@ -220,10 +224,9 @@ class Handling:
         if isinstance(error, Drop):
             items.fail(item, error=error)
             return
-        jobs = self._jobs
         task, name = self._task_of(item)
+        backoff, most, hook = self._roster.policies(task)
         attempt = attempt_of(item)
-        backoff = jobs.backoff if task is None or task.backoff is None else task.backoff
         if isinstance(error, PlainRetry):
             delay = error.delay
             if delay is None:
@@ -232,32 +235,28 @@ class Handling:
             log.info("job %s of message %s is tried again", name, getattr(item, "id", "?"))
             items.fail(item, delay, PlainRetry(delay))
             return
-        if self._buried(task, item, error, attempt):
+        if most is not None and hook is not None and self._buried(item, error, attempt, most, hook):
             items.fail(item, error=Drop("it is among the dead letters"))
             return
         about = f"job {name}" + (f", message {item.id}" if hasattr(item, "id") else "")
         items.fail(item, delay_by(backoff, attempt), error, about + (f", attempt {attempt}" if attempt else ""))
 
-    def _task_of(self, item: Any) -> tuple[Task[..., Any] | None, str]:
+    def _task_of(self, item: Any) -> tuple[Task[..., Any] | RawFunction | None, str]:
         """The task that an item is for, if it has any, and its name for sentences."""
         try:
             letter = opened(item)
         except Exception:  # it has failed of that already
-            return None, "unknown"
-        if letter is None:
-            return self._jobs.raw_function, "raw"
-        return self._jobs.tasks.get(letter.job), repr(letter.job)
+            return None, "without a name"
+        if letter is None or not self._roster.tasks:
+            return self._roster.raw, "without a name"
+        return self._roster.tasks.get(letter.job), repr(letter.job)
 
-    def _buried(self, task: Task[..., Any] | None, item: Any, error: BaseException, attempt: int | None) -> bool:
+    def _buried(
+        self, item: Any, error: BaseException, attempt: int | None, most: int, hook: Callable[[Any, Failure], object]
+    ) -> bool:
         """Whether this was its last attempt, and it is stored elsewhere: only then may it be deleted."""
-        jobs = self._jobs
-        own = task is not None and task.max_attempts is not None
-        most = task.max_attempts if own and task is not None else jobs.max_attempts
-        hook = (task.dead_letter if task is not None else None) or jobs.dead_letter
-        if most is None or hook is None:
-            return False
         if attempt is None:
-            jobs.warn_once("max_attempts has no effect: this queue does not say how often an item was delivered")
+            self._roster.warn_once("max_attempts has no effect: the queue does not say how often an item was delivered")
             return False
         if attempt < most:
             return False
@@ -277,7 +276,7 @@ class AsyncHandling(Handling):
 
     async def __call__(self, items: Receipts[Any]) -> None:
         gathered: dict[str, Gathered] = {}
-        gathers = self._jobs.gathers
+        gathers = self._roster.gathers
         for item in items:
             try:
                 full = self.gather(item, gathered) if gathers else None
@@ -295,7 +294,7 @@ class AsyncHandling(Handling):
 
     async def _perform(self, item: Any) -> None:
         ready = self.read(item)
-        task: Any = self._jobs.raw_function if ready is None else ready.task
+        task: Any = self._roster.raw if ready is None else ready.task
         if not task.is_async:
             await asyncio.to_thread(self.perform, item)
             return
@@ -303,17 +302,17 @@ class AsyncHandling(Handling):
             self._set_context(NOTHING)
             await task.function(item)
             return
-        jobs = self._jobs
+        roster = self._roster
         self._set_context(ready.context)
-        if not (jobs.layers or task.processor is not None or jobs.processor is not None):
-            await task.function(*ready.fitted.args, **task.arguments(ready.fitted))
+        if not (roster.layers or task.processor is not None or roster.processor is not None):
+            await task.function(*ready.args, **task.with_context(ready.kwargs))
             return
         call = Call(task, ready.arguments, ready.context, item)
         with ExitStack() as stack:
-            for layer in jobs.layers:
+            for layer in roster.layers:
                 stack.enter_context(layer(call))
-            processor = (task.processor or jobs.processor or Processor)(call, ready.fitted)
-            await processor.aprocess(ready.fitted.kwargs, ready.context)
+            processor = (task.processor or roster.processor or Processor)(call, ready.args)
+            await processor.aprocess(ready.kwargs, ready.context)
 
     async def _run_together(self, items: Receipts[Any], batch: Gathered) -> None:
         if not batch.task.is_async:

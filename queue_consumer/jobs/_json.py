@@ -75,13 +75,14 @@ class Json:
 
 def is_plain(value: Any, levels: int) -> bool:
     """Whether JSON says just this."""
-    kind = type(value)
+    kind = cast(Any, type(value))
     if kind is str or kind is int or kind is float or kind is bool or value is None:
         return True
     if levels <= 0:
         raise ValueError(f"the arguments of a job must have at most {DEPTH} levels of lists and objects")
     if kind is dict:
-        return all(type(name) is str and is_plain(item, levels - 1) for name, item in value.items())
+        pairs: Any = value.items()
+        return all(type(name) is str and is_plain(item, levels - 1) for name, item in pairs)
     return kind is list and all(is_plain(item, levels - 1) for item in value)
 
 
@@ -98,7 +99,7 @@ class Lowering:
         self.typed = False
 
     def lower(self, value: Any, levels: int) -> Any:
-        kind: Any = type(value)
+        kind = cast(Any, type(value))
         if kind is str or kind is int or kind is float or kind is bool or value is None:
             return value
         if levels <= 0:
@@ -112,7 +113,7 @@ class Lowering:
             tag, content = write(value)
             return {tag: [self.lower(item, levels - 1) for item in content] if isinstance(content, list) else content}
         if isinstance(value, Mapping):
-            return self.lower_mapping(cast("Mapping[Any, Any]", value), levels)
+            return self.lower_mapping(cast("Mapping[object, Any]", value), levels)
         if isinstance(value, (list, tuple)):
             self.typed = self.typed or hasattr(kind, "_fields")
             return [self.lower(item, levels - 1) for item in cast("list[Any]", value)]
@@ -127,12 +128,12 @@ class Lowering:
             "or name another codec in Jobs(codec=...)"
         )
 
-    def lower_mapping(self, value: Mapping[Any, Any], levels: int) -> Any:
+    def lower_mapping(self, value: Mapping[object, Any], levels: int) -> Any:
         if any(type(name) is not str for name in value):
             self.tagged = True
             pairs = [[self.lower(k, levels - 1), self.lower(item, levels - 1)] for k, item in value.items()]
             return {"$map": pairs}
-        plain = {name: self.lower(item, levels - 1) for name, item in value.items()}
+        plain = {str(name): self.lower(item, levels - 1) for name, item in value.items()}
         if len(plain) == 1 and next(iter(plain)).startswith("$"):  # not to be taken for a tag
             self.tagged = True
             return {"$is": plain}
@@ -210,10 +211,12 @@ def fraction(digits: str) -> float:
     return number
 
 
-guarded = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant, parse_float=fraction).decode
-lifted = json.JSONDecoder(
-    object_pairs_hook=unique, parse_constant=no_constant, parse_float=fraction, parse_int=whole
-).decode
+guarded = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant, parse_float=fraction)
+lifted = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant, parse_float=fraction, parse_int=whole)
+# What is left of a decoder without its looking for blanks, which nobody writes around a job.
+scan_guarded: Callable[[str, int], tuple[Any, int]] = cast(Any, guarded).scan_once
+scan_lifted: Callable[[str, int], tuple[Any, int]] = cast(Any, lifted).scan_once
+digits_allowed = sys.get_int_max_str_digits
 
 
 def parsed(text: Any) -> Any:
@@ -224,9 +227,16 @@ def parsed(text: Any) -> Any:
     """
     if type(text) is not str:
         text = as_text(text)
+    # Python itself guards against huge numbers, and for less; unless the program has told it not to.
+    guard = 0 < digits_allowed() <= DIGITS
+    value: Any = None
     try:
-        # Python itself guards against huge numbers, and for less; unless the program has told it not to.
-        value = (guarded if 0 < sys.get_int_max_str_digits() <= DIGITS else lifted)(text)
+        try:
+            value, end = (scan_guarded if guard else scan_lifted)(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):  # blanks around it, or something else, or nothing
+            value = (guarded if guard else lifted).decode(text)
     except BadMessage:
         raise
     except RecursionError:
@@ -234,7 +244,7 @@ def parsed(text: Any) -> Any:
     except ValueError as error:
         where = f" at position {error.pos}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f": {error}"
         raise BadMessage(f"the message cannot be read as JSON{where}") from None
-    if text.count("[") + text.count("{") > DEPTH and is_deeper(value, DEPTH):
+    if len(text) > DEPTH and text.count("[") + text.count("{") > DEPTH and is_deeper(value, DEPTH):
         raise BadMessage(too_deep())
     return value
 
@@ -267,7 +277,7 @@ def is_deeper(value: Any, levels: int) -> bool:
 def raised(value: Any) -> Any:
     """What tagged data stands for."""
     if isinstance(value, list):
-        return [raised(item) for item in cast("list[Any]", value)]
+        return [raised(item) for item in cast("list[object]", value)]
     if not isinstance(value, dict):
         return value
     given = cast("dict[str, Any]", value)

@@ -10,20 +10,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from ._binding import Fitted
-
-if TYPE_CHECKING:
-    from ._call import Call
-    from ._task import Task
+from ._call import Call, Runs
 
 __all__ = ["After", "Around", "Before", "Layer", "Processor", "after", "around", "before"]
 
-Before: TypeAlias = "Callable[[Call], object]"
-After: TypeAlias = "Callable[[Call, BaseException | None], object]"
-Around: TypeAlias = "Callable[[Call], Generator[Any]]"
-Layer: TypeAlias = "Callable[[Call], AbstractContextManager[Any]]"
+Before: TypeAlias = Callable[[Call], object]
+After: TypeAlias = Callable[[Call, BaseException | None], object]
+Around: TypeAlias = Callable[[Call], Generator[Any, Any, Any]]
+Layer: TypeAlias = Callable[[Call], AbstractContextManager[Any, Any]]
 
 
 def before(function: Before) -> Layer:
@@ -80,12 +76,12 @@ class Processor:
         call: the job.
     """
 
-    def __init__(self, call: Call, fitted: Fitted) -> None:
+    def __init__(self, call: Call, args: tuple[Any, ...]) -> None:
         self.call = call
-        self._fitted = fitted
+        self._args = args
 
     @property
-    def task(self) -> Task[..., Any]:
+    def task(self) -> Runs:
         return self.call.task
 
     @property
@@ -98,11 +94,11 @@ class Processor:
 
     def process(self, arguments: dict[str, Any], context: Mapping[str, Any]) -> Any:
         """Call the function with these arguments, by their names; its result, of which nothing is made."""
-        return self.task.finish(self.task.function(*self._fitted.args, **self._with(arguments, context)))
+        return self.task.finish(self.task.function(*self._args, **self._with(arguments, context)))
 
     async def aprocess(self, arguments: dict[str, Any], context: Mapping[str, Any]) -> Any:
         """The same for an `async def`, which is awaited."""
-        return await self.task.function(*self._fitted.args, **self._with(arguments, context))
+        return await self.task.function(*self._args, **self._with(arguments, context))
 
     def _with(self, arguments: dict[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
         given = self.task.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DEFAULTS", "Options"]
+__all__ = ["DEFAULTS", "Options", "check_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,16 @@ class Options:
             raise TypeError(f"delay must be a number of seconds of at least 0; got {delay!r}")
         if not 0 <= delay < float("inf"):
             raise ValueError(f"delay must be a number of seconds of at least 0; got {delay!r}")
-        for name, value in (("group", self.group), ("deduplication_id", self.deduplication_id)):
-            if value is not None and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"{name} must be a str, or None; got {value!r}")  # type: ignore[unreachable]
+        for name in ("group", "deduplication_id"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} must be a str, or None; got {value!r}")
 
 
 DEFAULTS = Options()
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuse what is not a whole number of at least 1, in a sentence that names it."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")

@@ -58,8 +58,8 @@ class Outlet:
         many = getattr(queue, "put_many", None)
         self._put_many: Callable[..., Any] | None = many if callable(many) else None
         try:
-            parameters = inspect.signature(put).parameters
-        except (TypeError, ValueError):
+            parameters = dict(inspect.signature(put).parameters)
+        except (TypeError, ValueError):  # it does not tell, so it is given the body alone
             parameters = {}
         anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         self._takes = frozenset(OPTIONAL if anything else [name for name in OPTIONAL if name in parameters])
@@ -80,6 +80,10 @@ class Outlet:
                     )
                 entry[name] = value
         return entry
+
+    def fitting(self, entry: Entry) -> Entry:
+        """The entry without what `put` does not take."""
+        return {name: value for name, value in entry.items() if name == "body" or name in self._takes}
 
     def putting(self, entry: Entry) -> Steps[str | None]:
         """Put one; its id, if the queue tells."""

@@ -61,7 +61,7 @@ class Pickle:
             if self._keys:
                 packed = signature_of(self._keys[0], job, part, packed) + packed
             texts.append(base64.urlsafe_b64encode(packed).decode())
-        return Written(self.reads[0], *texts)
+        return Written(self.reads[0], texts[0], texts[1])
 
     def decode(self, job: str, content_type: str, body: str, context: str) -> tuple[Any, Any]:
         return self._read(job, "body", body), self._read(job, "context", context) if context else {}
@@ -75,7 +75,9 @@ class Pickle:
             size = hashlib.sha256().digest_size
             signed, packed = packed[:size], packed[size:]
             if not any(hmac.compare_digest(signed, signature_of(key, job, part, packed)) for key in self._keys):
-                raise BadMessage(f"the {part} of the message was not signed for job {job!r} with a key of this registry")
+                raise BadMessage(
+                    f"the {part} of the message was not signed for job {job!r} with a key of this registry"
+                )
         try:
             unpack = zlib.decompressobj()
             data = unpack.decompress(packed, MOST)
@@ -86,7 +88,9 @@ class Pickle:
         try:
             return pickle.loads(data)
         except Exception as error:
-            raise BadMessage(f"the {part} of the message cannot be unpickled: {type(error).__name__}: {error}") from error
+            raise BadMessage(
+                f"the {part} of the message cannot be unpickled: {type(error).__name__}: {error}"
+            ) from error
 
 
 def signature_of(key: bytes, job: str, part: str, packed: bytes) -> bytes:

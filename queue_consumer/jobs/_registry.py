@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import contextvars
-import importlib
 import logging
-import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, overload
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
-from queue_consumer import Failure, Receipts, UsageError
+from queue_consumer import Receipts, Report, UsageError
 
-from ._batch import COUNT, SIZE, Batch, Entered
+from ._batch import COUNT, SIZE, Entered
 from ._codec import Codec, Codecs
 from ._context import Ambient
 from ._handling import AsyncHandling, Handling
-from ._layers import After, Around, Before, Layer, Processor, after, around, before
-from ._letter import Letter
-from ._options import Options
-from ._outlet import Outlet, carried_out, carried_out_async
+from ._importing import found, place_of
+from ._layers import After, Around, Before, Processor, after, around, before
+from ._options import Options, check_whole
 from ._raw import RawFunction
-from ._retries import Backoff
+from ._retries import Backoff, DeadLetter
+from ._roster import Roster
+from ._sender import Sender
 from ._task import Task
+from ._work import work, work_in_processes
 
-__all__ = ["DeadLetter", "Jobs", "Tap"]
+__all__ = ["Jobs"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
-DeadLetter: TypeAlias = Callable[[Any, Failure], object]
-Tap: TypeAlias = "Callable[[Sent], str | None]"
 FORMER = {  # what sqs-workers calls the options of a sending
     "_delay_seconds": "_delay",
     "_group_id": "_group",
@@ -40,30 +37,6 @@ FORMER = {  # what sqs-workers calls the options of a sending
 }
 
 log = logging.getLogger("queue_consumer.jobs")
-
-
-class Sent:
-    """A job that is being sent, for whoever has tapped the registry.
-
-    Attributes:
-        job: its name.
-        arguments: by name.
-        context: the values that travel with it.
-        letter: it, as written.
-        options: with which it is sent.
-    """
-
-    def __init__(
-        self, job: str, arguments: dict[str, Any], context: Mapping[str, Any], letter: Letter, options: Options
-    ) -> None:
-        self.job = job
-        self.arguments = arguments
-        self.context = dict(context)
-        self.letter = letter
-        self.options = options
-
-    def __repr__(self) -> str:
-        return f"{self.job}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
 
 class Jobs:
@@ -89,7 +62,6 @@ class Jobs:
 
     Attributes:
         context: values that travel with what is sent.
-        tasks: by name.
     """
 
     receipt = "explicit"
@@ -108,29 +80,37 @@ class Jobs:
         check_policies("Jobs", backoff, max_attempts, dead_letter, processor)
         if max_attempts is not None and dead_letter is None:
             raise ValueError(f"Jobs: max_attempts needs a dead_letter that stores what failed; got {max_attempts!r}")
-        self.queue = queue
-        self.codecs = Codecs(codec, accepts)
-        self.backoff = backoff
-        self.max_attempts = max_attempts
-        self.dead_letter = dead_letter
-        self.processor = processor
+        codecs = Codecs(codec, accepts)
         self.context = Ambient("queue_consumer.jobs.context")
-        self.tasks: dict[str, Task[..., Any]] = {}
-        self.layers: list[Layer] = []
-        self.raw_function: RawFunction | None = None
-        self.gathers = False  # some function takes several at once
-        self.tap: Tap | None = None
-        self._outlets: dict[int, Outlet] = {}
-        self._batch: contextvars.ContextVar[Batch | None] = contextvars.ContextVar(
-            "queue_consumer.jobs.batch", default=None
+        self.sender = Sender(queue, codecs, self.context)
+        self.roster = Roster(
+            codecs=codecs,
+            context=self.context,
+            backoff=backoff,
+            max_attempts=max_attempts,
+            dead_letter=dead_letter,
+            processor=processor,
         )
-        self._warned: set[str] = set()
-        self._handling = Handling(self)
-        self.asynchronous = AsyncHandling(self)  # the handler for pool="coroutines"
+        self._handling = Handling(self.roster)
+        self.asynchronous = AsyncHandling(self.roster)  # the handler for pool="coroutines"
         self._module: str = sys._getframe(1).f_globals.get("__name__", "")  # pyright: ignore[reportPrivateUsage]
 
     def __repr__(self) -> str:
         return f"<Jobs {', '.join(self.tasks) or 'without tasks'}>"
+
+    @property
+    def tasks(self) -> dict[str, Task[..., Any]]:
+        """By name."""
+        return self.roster.tasks
+
+    @property
+    def queue(self) -> Any:
+        """Where jobs are sent to, unless a task or a sending says otherwise."""
+        return self.sender.queue
+
+    @queue.setter
+    def queue(self, queue: Any) -> None:
+        self.sender.queue = queue
 
     # ------------------------------------------------------------------ registering
 
@@ -161,7 +141,11 @@ class Jobs:
         """
         if callable(name):
             return self.connect(None, name)
-        return lambda function: self.connect(name, function, **options)
+
+        def decorate(function: Callable[..., Any]) -> Task[..., Any]:
+            return self.connect(name, function, **options)
+
+        return decorate
 
     def connect(
         self,
@@ -189,7 +173,7 @@ class Jobs:
                 function,
                 pass_context="context" if pass_context is True else pass_context or None,
                 queue=queue,
-                codec=None if codec is None else self.codecs.writer(codec),
+                codec=None if codec is None else self.roster.codecs.writer(codec),
                 backoff=backoff,
                 max_attempts=max_attempts,
                 dead_letter=dead_letter,
@@ -200,11 +184,31 @@ class Jobs:
 
     @overload
     def batch_task(
-        self, name: str | None = None, /, *, size: int = 10, like: Callable[P, object], **options: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        size: int = 10,
+        like: Callable[P, object],
+        queue: Any = None,
+        codec: str | Codec | None = None,
+        backoff: Backoff | None = None,
+        max_attempts: int | None = None,
+        dead_letter: DeadLetter | None = None,
     ) -> Callable[[Callable[[list[Any]], R]], Task[P, R]]: ...
     @overload
     def batch_task(
-        self, name: str | None = None, /, *, size: int = 10, like: None = None, **options: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        size: int = 10,
+        like: None = None,
+        queue: Any = None,
+        codec: str | Codec | None = None,
+        backoff: Backoff | None = None,
+        max_attempts: int | None = None,
+        dead_letter: DeadLetter | None = None,
     ) -> Callable[[Callable[[list[Any]], R]], Task[..., R]]: ...
     def batch_task(
         self,
@@ -236,7 +240,7 @@ class Jobs:
                 self._checked_name(name, function),
                 function,
                 queue=queue,
-                codec=None if codec is None else self.codecs.writer(codec),
+                codec=None if codec is None else self.roster.codecs.writer(codec),
                 backoff=backoff,
                 max_attempts=max_attempts,
                 dead_letter=dead_letter,
@@ -250,7 +254,15 @@ class Jobs:
     @overload
     def raw(self, function: F, /) -> F: ...
     @overload
-    def raw(self, /, *, size: int | None = None, **options: Any) -> Callable[[F], F]: ...
+    def raw(
+        self,
+        /,
+        *,
+        size: int | None = None,
+        backoff: Backoff | None = None,
+        max_attempts: int | None = None,
+        dead_letter: DeadLetter | None = None,
+    ) -> Callable[[F], F]: ...
     def raw(
         self,
         function: Any = None,
@@ -273,8 +285,8 @@ class Jobs:
         def decorate(given: F) -> F:
             if not callable(given):
                 raise TypeError(f"raw: the function must be callable with a message; got {given!r}")
-            self.raw_function = RawFunction(given, size, backoff, max_attempts, dead_letter)
-            self.gathers = self.gathers or size is not None
+            self.roster.raw = RawFunction(given, size, backoff, max_attempts, dead_letter)
+            self.roster.gathers = self.roster.gathers or size is not None
             return given
 
         return decorate if function is None else decorate(function)
@@ -294,7 +306,7 @@ class Jobs:
     def _add(self, task: Task[P, R], replace: bool) -> Task[P, R]:
         what = f"task {task.name!r}"
         check_policies(what, task.backoff, task.max_attempts, task.dead_letter, task.processor)
-        if task.max_attempts is not None and task.dead_letter is None and self.dead_letter is None:
+        if task.max_attempts is not None and task.dead_letter is None and self.roster.dead_letter is None:
             raise ValueError(f"{what}: max_attempts needs a dead_letter, its own or the registry's")
         found = self.tasks.get(task.name)
         if found is not None and not replace:
@@ -305,7 +317,7 @@ class Jobs:
                     "name, or say connect(..., replace=True)"
                 )
         self.tasks[task.name] = task
-        self.gathers = self.gathers or task.size is not None
+        self.roster.gathers = self.roster.gathers or task.size is not None
         return task
 
     def copy(self, queue: Any = None, **changes: Any) -> Jobs:
@@ -315,13 +327,14 @@ class Jobs:
             queue: where it sends to.
             changes: parameters of `Jobs` that are to be otherwise.
         """
+        mine = self.roster
         settings: dict[str, Any] = {
-            "codec": self.codecs.default,
-            "accepts": self.codecs.accepted,
-            "backoff": self.backoff,
-            "max_attempts": self.max_attempts,
-            "dead_letter": self.dead_letter,
-            "processor": self.processor,
+            "codec": mine.codecs.default,
+            "accepts": mine.codecs.accepted,
+            "backoff": mine.backoff,
+            "max_attempts": mine.max_attempts,
+            "dead_letter": mine.dead_letter,
+            "processor": mine.processor,
         }
         other = Jobs(queue, **{**settings, **changes})
         other._module = self._module
@@ -330,27 +343,28 @@ class Jobs:
 
     def copy_to(self, other: Jobs) -> None:
         """Register this registry's tasks and hooks in another as well."""
-        for task in self.tasks.values():
+        mine, theirs = self.roster, other.roster
+        for task in mine.tasks.values():
             other._add(task.copied(other), True)
-        other.layers += [layer for layer in self.layers if layer not in other.layers]
-        other.raw_function = self.raw_function or other.raw_function
-        other.gathers = other.gathers or self.gathers
+        theirs.layers += [layer for layer in mine.layers if layer not in theirs.layers]
+        theirs.raw = mine.raw or theirs.raw
+        theirs.gathers = theirs.gathers or mine.gathers
 
     # ------------------------------------------------------------------ around every job
 
     def before(self, function: Before) -> Before:
         """Have this called with the `Call` before every job."""
-        self.layers.append(before(function))
+        self.roster.layers.append(before(function))
         return function
 
     def after(self, function: After) -> After:
         """Have this called with the `Call` after every job, and with what it raised, or None."""
-        self.layers.append(after(function))
+        self.roster.layers.append(after(function))
         return function
 
     def around(self, function: Around) -> Around:
         """Have every job run at the `yield` of this generator function of a `Call`."""
-        self.layers.append(around(function))
+        self.roster.layers.append(around(function))
         return function
 
     # ------------------------------------------------------------------ sending
@@ -372,7 +386,7 @@ class Jobs:
         What begins with `_` is an option of the sending. If the function is known, the arguments are checked.
         """
         task, arguments = self._addressed(job, args, kwargs)
-        return self.post(task, arguments, Options(_delay, _group, _deduplication_id, _codec, _queue))
+        return self.sender.post(task, arguments, Options(_delay, _group, _deduplication_id, _codec, _queue))
 
     async def asend(
         self,
@@ -388,7 +402,7 @@ class Jobs:
     ) -> str | None:
         """The same from a coroutine."""
         task, arguments = self._addressed(job, args, kwargs)
-        return await self.apost(task, arguments, Options(_delay, _group, _deduplication_id, _codec, _queue))
+        return await self.sender.apost(task, arguments, Options(_delay, _group, _deduplication_id, _codec, _queue))
 
     def _addressed(self, job: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         former = FORMER.keys() & kwargs.keys()
@@ -400,56 +414,6 @@ class Jobs:
             return task, task.bind(args, kwargs)
         return self._checked_name(job, self.send), {"*": list(args), **kwargs} if args else kwargs
 
-    def post(self, task: Task[..., Any] | str, arguments: dict[str, Any], options: Options) -> str | None:
-        """Send a job whose arguments were bound. Tasks call it."""
-        outlet, entry, told = self._written(task, arguments, options)
-        if outlet is None:
-            return told
-        batch = self._batch.get()
-        if batch is not None and batch.add(outlet, entry):
-            return None
-        if outlet.is_async:
-            raise UsageError(
-                f"{outlet.queue!r} can only be sent to by a coroutine, since its put() is one: await adelay(...) "
-                "or asend(...)"
-            )
-        return carried_out(outlet.putting(entry))
-
-    async def apost(self, task: Task[..., Any] | str, arguments: dict[str, Any], options: Options) -> str | None:
-        """The same for a coroutine."""
-        outlet, entry, told = self._written(task, arguments, options)
-        if outlet is None:
-            return told
-        batch = self._batch.get()
-        if batch is not None and await batch.add_async(outlet, entry):
-            return None
-        return await carried_out_async(outlet.putting(entry))
-
-    def _written(
-        self, task: Task[..., Any] | str, arguments: dict[str, Any], options: Options
-    ) -> tuple[Outlet | None, dict[str, Any], str | None]:
-        """Where a job goes, and what is to be put there; or what whoever has tapped us says of it."""
-        name, own = (task, None) if isinstance(task, str) else (task.name, task)
-        codec = self.codecs.writer(options.codec) if options.codec is not None else None
-        codec = codec or (own.codec if own is not None else None) or self.codecs.default
-        context = self.context.variable.get()
-        written = codec.encode(name, arguments, context)
-        if written.typed and own is not None:
-            own.check_arrival(codec, written, arguments)
-        letter = Letter(name, written.content_type, written.body, written.context)
-        if self.tap is not None:
-            return None, {}, self.tap(Sent(name, arguments, context, letter, options))
-        outlet = self._outlet(options.queue or (own.queue if own is not None else None) or self.queue)
-        return outlet, outlet.entry(letter, options), None
-
-    def _outlet(self, queue: Any) -> Outlet:
-        found = self._outlets.get(id(queue))
-        if found is None or found.queue is not queue:
-            if queue is None:
-                raise UsageError("there is no queue to send this to: give one to Jobs(queue=...), or set jobs.queue")
-            found = self._outlets[id(queue)] = Outlet(queue)
-        return found
-
     def batch(self, *, count: int = COUNT, size: int = SIZE) -> Entered:
         """Keep what this context sends in the block, and send it together: `with jobs.batch():`, or `async with`.
 
@@ -460,7 +424,7 @@ class Jobs:
         Raises:
             BatchError: when the block ends, some were not sent; the others were.
         """
-        return Entered(self._batch, count, size)
+        return self.sender.together(count, size)
 
     def open_batch(self, *, count: int = COUNT, size: int = SIZE) -> Entered:
         """The same without a block: `close()` it."""
@@ -472,56 +436,46 @@ class Jobs:
         """Handle these, as the line asks for it."""
         self._handling.handle(items)
 
+    @overload
+    def work(self, *queues: Any, processes: Literal[False] = False, **options: Any) -> Report: ...
+    @overload
+    def work(
+        self, *queues: Any, processes: Literal[True], mp_context: str | None = None, **options: Any
+    ) -> list[Report | None]: ...
+    def work(
+        self, *queues: Any, processes: bool = False, mp_context: str | None = None, **options: Any
+    ) -> Report | list[Report | None]:
+        """Work on the registry's queue, or on these, until told to stop: by a signal, or by `stop_when`.
+
+        Args:
+            queues: None: the registry's own. Several take turns in the threads of one consumer.
+            processes: each queue gets a process, which is started again if it dies; returns the reports of all. The
+                registry must be a global of a module, and each queue one that can be pickled, or a function that
+                opens it in the process, as `functools.partial(SQSQueue, "emails")` is.
+            mp_context: of the processes.
+            options: of each `Consumer`.
+        """
+        options = {"messages_bulk_size": self.bulk, **options}
+        if processes:
+            return work_in_processes(self, queues, options, mp_context)
+        if mp_context is not None:
+            options["mp_context"] = mp_context
+        return work(self, queues or (self.queue,), options)
+
     @property
     def bulk(self) -> int:
         """The most calls that any batch task takes at once: the `messages_bulk_size` to have."""
-        sizes = [task.size for task in (*self.tasks.values(), self.raw_function) if task is not None]
-        return max((size for size in sizes if size is not None), default=1)
+        return self.roster.bulk
 
-    def warn_once(self, sentence: str) -> None:
-        """Say this, if it was not said before."""
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            log.warning("%s", sentence)
+    def perform(self, message: Any) -> None:
+        """Run the job of one message in this thread, as the line would; what it raises, this raises."""
+        self._handling.perform(message)
 
     # ------------------------------------------------------------------ in other processes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return found, (self._module, self._place(), *self._needs())
-
-    def _place(self) -> str:
-        """The name of the global that this registry is."""
-        module = sys.modules.get(self._module)
-        for name, value in list(vars(module).items()) if module is not None else []:
-            if value is self:
-                return name
-        raise pickle.PicklingError(
-            f"{self!r} must be importable by another process, as a global of the module that made it "
-            f"({self._module or 'none'}) is, and it is none"
-        )
-
-    def _needs(self) -> tuple[list[str], list[str]]:
-        """The modules that register tasks here, and the names of these."""
-        return sorted({task.__module__ for task in self.tasks.values()}), sorted(self.tasks)
-
-
-def found(module: str, place: str, modules: list[str], names: list[str]) -> Jobs:
-    """The registry that another process knows by this name, with its tasks."""
-    jobs: Jobs = getattr(importlib.import_module(module), place)
-    for name in modules:
-        importlib.import_module(name)
-    missing = sorted(set(names) - set(jobs.tasks))
-    if missing:
-        raise UsageError(
-            f"the tasks {', '.join(map(repr, missing))} of {module}.{place} are not registered when their modules "
-            f"({', '.join(modules)}) are imported: another process cannot run them"
-        )
-    return jobs
-
-
-def check_whole(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        modules = sorted({task.__module__ for task in self.tasks.values()})
+        return found, (self._module, place_of(self, self._module), modules, sorted(self.tasks))
 
 
 def check_policies(what: str, backoff: Any, max_attempts: Any, dead_letter: Any, processor: Any) -> None:

@@ -7,14 +7,15 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import queue_consumer
-from queue_consumer import Constant
+from queue_consumer import Constant, Failure
 
-__all__ = ["DEFAULT_BACKOFF", "IMMEDIATE_RETURN", "Backoff", "ExponentialBackoff", "Retry", "delay_by"]
+__all__ = ["DEFAULT_BACKOFF", "IMMEDIATE_RETURN", "Backoff", "DeadLetter", "ExponentialBackoff", "Retry", "delay_by"]
 
 Backoff: TypeAlias = Callable[[int], float]
+DeadLetter: TypeAlias = Callable[[Any, Failure], object]
 
 log = logging.getLogger("queue_consumer.jobs")
 
@@ -30,8 +31,8 @@ class Retry(queue_consumer.Retry):
     def __init__(self, delay: float | None = None, *, backoff: Backoff | None = None) -> None:
         if delay is not None and backoff is not None:
             raise ValueError(f"Retry: delay and backoff say the same; got delay={delay!r} and backoff={backoff!r}")
-        if backoff is not None and not callable(backoff):  # pyright: ignore[reportUnnecessaryComparison]
-            raise TypeError(f"Retry: backoff must be callable with the attempt, or None; got {backoff!r}")  # type: ignore[unreachable]
+        if backoff is not None and not callable(backoff):
+            raise TypeError(f"Retry: backoff must be callable with the attempt, or None; got {backoff!r}")
         super().__init__(delay)
         self.backoff = backoff
 

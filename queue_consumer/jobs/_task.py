@@ -8,28 +8,39 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
+from typing import Any, Generic, NoReturn, Protocol, cast
 
 from typing_extensions import ParamSpec, TypeVar
 
 from queue_consumer import UsageError
 
-from ._binding import Fitted, Signature
+from ._batch import COUNT, SIZE, Entered
+from ._binding import Signature
 from ._codec import Codec
+from ._context import Ambient
 from ._errors import BadArguments
 from ._layers import Processor
 from ._letter import Written
 from ._options import DEFAULTS, Options
-from ._retries import Backoff
+from ._retries import Backoff, DeadLetter
 from ._running import finished
+from ._sender import Sender
 
-if TYPE_CHECKING:
-    from ._registry import DeadLetter, Jobs
-
-__all__ = ["Baked", "Sending", "Task"]
+__all__ = ["Baked", "Registry", "Sending", "Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+
+
+class Registry(Protocol):
+    """What a task knows of its registry."""
+
+    @property
+    def sender(self) -> Sender: ...
+    @property
+    def context(self) -> Ambient: ...
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]: ...
 
 
 class Sending(Generic[P, R]):
@@ -44,11 +55,11 @@ class Sending(Generic[P, R]):
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Send it; see `Task.delay`."""
-        return self.task.jobs.post(self.task, self.task.bind(args, kwargs), self.sending)
+        return self.task.jobs.sender.post(self.task, self.task.bind(args, kwargs), self.sending)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Send it, from a coroutine; see `Task.adelay`."""
-        return await self.task.jobs.apost(self.task, self.task.bind(args, kwargs), self.sending)
+        return await self.task.jobs.sender.apost(self.task, self.task.bind(args, kwargs), self.sending)
 
     def bake(self, *args: P.args, **kwargs: P.kwargs) -> Baked[R]:
         """The job that would be sent."""
@@ -66,7 +77,7 @@ class Task(Generic[P, R]):
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: Registry,
         name: str,
         function: Callable[P, R],
         *,
@@ -133,11 +144,11 @@ class Task(Generic[P, R]):
             TypeError: the function does not take these arguments, or they cannot be written.
             UsageError: there is no queue to send it to.
         """
-        return self.jobs.post(self, self.bind(args, kwargs), DEFAULTS)
+        return self.jobs.sender.post(self, self.bind(args, kwargs), DEFAULTS)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
         """The same from a coroutine: a `put` that is one is awaited, any other runs in a thread."""
-        return await self.jobs.apost(self, self.bind(args, kwargs), DEFAULTS)
+        return await self.jobs.sender.apost(self, self.bind(args, kwargs), DEFAULTS)
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, with this context; what it returns. That of an `async def` is awaited."""
@@ -167,9 +178,9 @@ class Task(Generic[P, R]):
         """
         return Sending(self, Options(delay, group, deduplication_id, codec, queue))
 
-    def batch(self, *, count: int = 10, size: int = 2**20) -> Any:
-        """`jobs.batch()`."""
-        return self.jobs.batch(count=count, size=size)
+    def batch(self, *, count: int = COUNT, size: int = SIZE) -> Entered:
+        """Send together what is sent in the block, of this task and of others; see `Jobs.batch`."""
+        return self.jobs.sender.together(count, size)
 
     # ------------------------------------------------------------------ for the registry
 
@@ -177,11 +188,11 @@ class Task(Generic[P, R]):
         """The arguments of this call as they go on the wire."""
         return self.signature.bind(args, dict(kwargs))
 
-    def arguments(self, fitted: Fitted) -> dict[str, Any]:
-        """What the function is given by name."""
+    def with_context(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the function is given by name: with the context, if it asks for that."""
         if self.pass_context is None:
-            return fitted.kwargs
-        return {**fitted.kwargs, self.pass_context: self.jobs.context.to_dict()}
+            return kwargs
+        return {**kwargs, self.pass_context: self.jobs.context.to_dict()}
 
     def finish(self, result: Any) -> Any:
         """The result of a call, once it is there: that of an `async def` is run to its end."""
@@ -206,7 +217,7 @@ class Task(Generic[P, R]):
                     "plain data"
                 )
 
-    def copied(self, jobs: Jobs) -> Task[P, R]:
+    def copied(self, jobs: Registry) -> Task[P, R]:
         """The same task in another registry."""
         twin = copy.copy(self)
         twin.jobs = jobs
@@ -215,13 +226,15 @@ class Task(Generic[P, R]):
 
 def is_like(arrived: Any, sent: Any) -> bool:
     """Whether this is what was sent, as far as values can tell; JSON has no tuples, and that is nobody's surprise."""
-    if arrived == sent or (type(arrived) is type(sent) and type(sent).__eq__ is object.__eq__):
+    kind = cast(Any, type(sent))
+    incomparable = kind.__eq__ is cast(Any, object).__eq__
+    if arrived == sent or (incomparable and type(arrived) is kind):
         return True
     if isinstance(sent, (list, tuple)) and isinstance(arrived, (list, tuple)):
         theirs, ours = cast("list[Any]", arrived), cast("list[Any]", sent)
         return len(theirs) == len(ours) and all(map(is_like, theirs, ours))
     if isinstance(sent, Mapping) and isinstance(arrived, Mapping):
-        given, came = cast("Mapping[Any, Any]", sent), cast("Mapping[Any, Any]", arrived)
+        given, came = cast("Mapping[object, Any]", sent), cast("Mapping[object, Any]", arrived)
         return given.keys() == came.keys() and all(is_like(came[name], value) for name, value in given.items())
     return False
 
@@ -263,11 +276,11 @@ class Baked(Generic[R]):
 
     def delay(self) -> str | None:
         """Send it; see `Task.delay`."""
-        return self.task.jobs.post(self.task, self.arguments, self.sending)
+        return self.task.jobs.sender.post(self.task, self.arguments, self.sending)
 
     async def adelay(self) -> str | None:
         """Send it, from a coroutine; see `Task.adelay`."""
-        return await self.task.jobs.apost(self.task, self.arguments, self.sending)
+        return await self.task.jobs.sender.apost(self.task, self.arguments, self.sending)
 
     def run(self) -> R:
         """Run it here and now; see `Task.run`."""
@@ -287,11 +300,10 @@ class Baked(Generic[R]):
         return Baked(self.task, self.arguments, self._args, self._kwargs, options)
 
 
-def task_of(jobs: Jobs, name: str) -> Task[..., Any]:
+def task_of(jobs: Registry, name: str) -> Task[..., Any]:
     """The task of this name, for a pickle of one."""
     return jobs.tasks[name]
 
 
 def anything(**arguments: Any) -> None:
     """The signature of a batch task's calls, unless it says otherwise."""
-

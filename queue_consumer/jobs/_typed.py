@@ -46,9 +46,9 @@ def hints_of(function: Callable[..., object], names: Mapping[str, inspect.Parame
     """The annotations of parameters; one that cannot be found where the function is, is none."""
     plain: Any = inspect.unwrap(function)
     while isinstance(plain, functools.partial):
-        plain = cast("functools.partial[Any]", plain).func
+        plain = plain.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not hasattr(plain, "__globals__") and not inspect.ismethod(plain):
-        plain = type(plain).__call__ if hasattr(type(plain), "__call__") else plain  # noqa: B004 - the thing itself
+        plain = getattr(cast(Any, type(plain)), "__call__", plain)  # noqa: B004 - the thing itself
     try:
         return typing.get_type_hints(plain, include_extras=True)
     except Exception:  # a name that only type checkers import; the other annotations hold all the same
@@ -151,16 +151,18 @@ def of_tuple(members: tuple[Any, ...]) -> Convert:
 def of_mapping(members: tuple[Any, ...]) -> Convert | None:
     if len(members) != 2:
         return None
-    key = converter_of(members[0]) or {int: int, float: float}.get(members[0])  # JSON has no keys but text
+    numbers: dict[Any, Convert] = {int: int, float: float}  # JSON has no keys but text
+    key = converter_of(members[0]) or numbers.get(members[0])
     value = converter_of(members[1])
     if key is None and value is None:
         return None
-    as_key, as_value = key or unchanged, value or unchanged
+    as_key: Convert = key or unchanged
+    as_value: Convert = value or unchanged
 
     def convert(given: Any) -> Any:
         if not isinstance(given, Mapping):
             raise Mismatch(f"must be an object; got {shown(given)}")
-        pairs = cast("Mapping[Any, Any]", given).items()
+        pairs = cast("Mapping[object, Any]", given).items()
         return {as_key(name): as_value(item) for name, item in pairs}
 
     return guarded(convert, dict)
@@ -173,7 +175,8 @@ def of_class(kind: Any) -> Convert | None:
     if kind in SCALARS:
         return typed(kind, SCALARS[kind])
     if kind in (tuple, set, frozenset):
-        return guarded(lambda value: kind(items_of(value, "a list")), kind)
+        make: Any = kind
+        return guarded(lambda value: make(items_of(value, "a list")), kind)
     if issubclass(kind, enum.Enum):
         return typed(kind, kind)
     model = of_model(kind)
@@ -181,9 +184,10 @@ def of_class(kind: Any) -> Convert | None:
         return model
     if dataclasses.is_dataclass(kind):
         return of_dataclass(kind)
-    if issubclass(kind, dict) and hasattr(kind, "__required_keys__"):  # a TypedDict
+    names = dir(kind)
+    if issubclass(kind, dict) and "__required_keys__" in names:  # a TypedDict
         return of_typed_dict(kind)
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):  # a NamedTuple
+    if issubclass(kind, tuple) and "_fields" in names:  # a NamedTuple
         return of_named_tuple(kind)
     return None
 
