@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from queue_consumer import Drop, Failed, Failure, Receipts, UsageError
 from queue_consumer import Retry as PlainRetry
@@ -205,7 +205,7 @@ class Handling:
 
     def settle_all(self, items: Receipts[Any], batch: Gathered, result: Any, error: BaseException | None) -> None:
         """What a batch task said of its calls: each for itself, and for the rest what it raised."""
-        failed: Any = getattr(result, "items", ()) if isinstance(result, Failed) else ()
+        failed: list[Any] = cast(Any, result).items if isinstance(result, Failed) else []
         named = {id(one) for one in failed}
         for call, item in zip(batch.calls, batch.items, strict=True):
             outcome: BaseException | None = getattr(call, "outcome", None) if isinstance(call, Call) else None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NoReturn, Protocol, cast
@@ -16,6 +15,7 @@ from queue_consumer import UsageError
 
 from ._batch import COUNT, SIZE, Entered
 from ._binding import Signature
+from ._call import Call
 from ._codec import Codec
 from ._context import Ambient
 from ._errors import BadArguments
@@ -152,11 +152,13 @@ class Task(Generic[P, R]):
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, with this context; what it returns. That of an `async def` is awaited."""
-        self.signature.bind(args, dict(kwargs))
-        given: dict[str, Any] = dict(kwargs)
-        if self.pass_context:
-            given[self.pass_context] = self.jobs.context.to_dict()
-        result: R = self.function([given]) if self.size is not None else self.function(*args, **given)
+        bound = self.bind(args, kwargs)
+        context = self.jobs.context.to_dict()
+        if self.size is not None:
+            result: R = self.function([Call(self, bound, context, None)])
+            return result
+        given = {**kwargs, self.pass_context: context} if self.pass_context else kwargs
+        result = self.function(*args, **given)
         return result
 
     def bake(self, *args: P.args, **kwargs: P.kwargs) -> Baked[R]:
@@ -219,8 +221,8 @@ class Task(Generic[P, R]):
 
     def copied(self, jobs: Registry) -> Task[P, R]:
         """The same task in another registry."""
-        twin = copy.copy(self)
-        twin.jobs = jobs
+        twin: Task[P, R] = Task.__new__(Task)
+        vars(twin).update(vars(self), jobs=jobs)
         return twin
 
 
@@ -272,7 +274,7 @@ class Baked(Generic[R]):
         return mine == (other.task, other.arguments, other.sending)  # pyright: ignore[reportUnknownMemberType]
 
     def __hash__(self) -> int:
-        return hash((self.task.name, *self.arguments))  # the values need not have one
+        return hash((self.task.name, frozenset(self.arguments)))  # the values need not have one
 
     def delay(self) -> str | None:
         """Send it; see `Task.delay`."""
