@@ -75,8 +75,9 @@ class Codecs:
             given = list(accepts)
         self.accepted = [codec_of(one, "accepts") for one in given]
         self.readers: dict[str, Codec] = {}
-        for one in reversed(self.accepted):  # the first that reads a type does
-            self.readers |= dict.fromkeys(one.reads, one)
+        for one in self.accepted:  # the first that reads a type does
+            for content_type in one.reads:
+                self.readers.setdefault(content_type, one)
 
     def reader(self, content_type: Any) -> Codec:
         """What reads this type.

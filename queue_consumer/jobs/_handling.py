@@ -117,9 +117,7 @@ class Handling:
                 ) from None
             task = found
         codecs = roster.codecs
-        codec = codecs.default if content_type is None else codecs.readers.get(content_type)
-        if codec is None:
-            codec = codecs.reader(content_type)
+        codec = codecs.default if content_type is None else codecs.reader(content_type)
         kind: str = codec.reads[0] if content_type is None else content_type
         arguments, values = codec.decode(name, kind, body, context)
         if type(values) is not dict:

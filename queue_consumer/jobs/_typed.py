@@ -196,13 +196,10 @@ def of_model(kind: Any) -> Convert | None:
     """Of a class of msgspec's or pydantic's; nobody can have made one where they are not loaded."""
     msgspec, pydantic = sys.modules.get("msgspec"), sys.modules.get("pydantic")
     if msgspec is not None and issubclass(kind, msgspec.Struct):
-        return typed(kind, lambda value: msgspec.convert(value, kind, builtin_types=BUILTINS))
+        return typed(kind, lambda value: msgspec.convert(value, kind))
     if pydantic is not None and issubclass(kind, pydantic.BaseModel):
         return typed(kind, kind.model_validate)
     return None
-
-
-BUILTINS = (bytes, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal)
 
 
 def of_dataclass(kind: Any) -> Convert:

@@ -193,7 +193,7 @@ def run_until_empty(
         source,
         watch,
         max_handlers=1,
-        messages_bulk_size=jobs.bulk,
+        messages_bulk_size=max(10, jobs.bulk),
         backoff=Constant(0) if backoff is None else backoff,
         owns_queue=False,
     )
