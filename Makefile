@@ -31,7 +31,8 @@ demo:
 		echo && "$$py" examples/demo_sqs.py
 
 test:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener && "$$py" -m pytest -n $(JOBS) $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener sqs_workers && \
+		"$$py" -m pytest -n $(JOBS) $(ARGS)
 
 conformance:
 	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs localstack aio && failed= && \
