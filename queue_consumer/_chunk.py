@@ -158,9 +158,7 @@ class Receipts(Feed[T]):
         """This item is consumed, whatever happens to the handler afterwards."""
         self._decide(item, CONSUMED)
 
-    def fail(
-        self, item: T, delay: float | None = None, error: BaseException | None = None, about: str = ""
-    ) -> None:
+    def fail(self, item: T, delay: float | None = None, error: BaseException | None = None, about: str = "") -> None:
         """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's).
 
         Why is logged, with `about` before it.

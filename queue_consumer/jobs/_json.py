@@ -81,7 +81,7 @@ def is_plain(value: Any, levels: int) -> bool:
     if levels <= 0:
         raise ValueError(f"the arguments of a job must have at most {DEPTH} levels of lists and objects")
     if kind is dict:
-        pairs = cast(Any, value).items()
+        pairs = value.items()
         return all(type(name) is str and is_plain(item, levels - 1) for name, item in pairs)
     return kind is list and all(is_plain(item, levels - 1) for item in value)
 

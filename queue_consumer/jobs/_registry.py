@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
-from queue_consumer import Receipts, Report, UsageError
+from queue_consumer import Consumer, Receipts, Report, Result, UsageError
 
 from ._batch import COUNT, SIZE, Entered
 from ._codec import Codec, Codecs
@@ -461,6 +461,17 @@ class Jobs:
         if mp_context is not None:
             options["mp_context"] = mp_context
         return work(self, queues or (self.queue,), options)
+
+    def run_once(self, queue: Any = None, **options: Any) -> Result:
+        """Handle what one `get` brings, in this thread: for cron, a Lambda function, a script.
+
+        Args:
+            queue: None: the registry's own.
+            options: of the `Consumer`.
+        """
+        given = self.queue if queue is None else queue
+        defaults: dict[str, Any] = {"max_handlers": 1, "messages_bulk_size": max(10, self.bulk), "owns_queue": False}
+        return Consumer(given, self, **{**defaults, **options}).run_once()
 
     @property
     def bulk(self) -> int:

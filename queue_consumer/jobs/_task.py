@@ -221,7 +221,7 @@ class Task(Generic[P, R]):
 
     def copied(self, jobs: Registry) -> Task[P, R]:
         """The same task in another registry."""
-        twin: Task[P, R] = Task.__new__(Task)
+        twin: Task[P, R] = Task.__new__(type(self))
         vars(twin).update(vars(self), jobs=jobs)
         return twin
 

@@ -1,5 +1,8 @@
 """What jobs are written with: what goes in comes out, and the receiver says who may read."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import base64
@@ -323,19 +326,21 @@ def test_a_forged_content_type_is_refused(content_type: str) -> None:
     assert queue.stats()["waiting"] == 1
 
 
-def test_pickle_is_read_where_it_is_named() -> None:
+@pytest.mark.parametrize(
+    "options", [{"codec": "pickle"}, {"accepts": ["json", "pickle"]}, {"codec": "pickle_compat"}], ids=str
+)
+def test_pickle_is_read_where_it_is_named(options: dict[str, Any]) -> None:
     """`codec="pickle"` writes pickles and reads both; `accepts` alone reads them and writes JSON."""
-    for options in ({"codec": "pickle"}, {"accepts": ["json", "pickle"]}, {"codec": "pickle_compat"}):
-        jobs, queue, seen = registry(**options)
-        jobs.connect("f", lambda a: seen.append(a))
-        for codec in (Pickle(), Pickle(compatible=True), Json()):
-            written = codec.encode("f", {"a": 1}, {})
-            forged(queue, written.content_type, written.body, written.context)
-        assert run_until_empty(jobs) == 3
-        assert seen == [1, 1, 1]
-        jobs.send("f", 2)
-        default = {"codec": "json", **options}["codec"]
-        assert [message.attributes["ContentType"] for message in queue.get()] == [default]
+    jobs, queue, seen = registry(**options)
+    jobs.connect("f", lambda a: seen.append(a))
+    for codec in (Pickle(), Pickle(compatible=True), Json()):
+        written = codec.encode("f", {"a": 1}, {})
+        forged(queue, written.content_type, written.body, written.context)
+    assert run_until_empty(jobs) == 3
+    assert seen == [1, 1, 1]
+    jobs.send("f", 2)
+    default = {"codec": "json", **options}["codec"]
+    assert [message.attributes["ContentType"] for message in queue.get()] == [default]
 
 
 def test_only_what_is_accepted_is_read() -> None:
@@ -424,7 +429,7 @@ def test_a_codec_of_ones_own() -> None:
     """Any object with `reads`, `encode` and `decode` is a codec, for a registry, a task or one sending."""
 
     class Reversed(Json):
-        reads = ("reversed",)
+        reads: tuple[str, ...] = ("reversed",)
 
         def encode(self, job: str, arguments: Any, context: Mapping[str, Any]) -> Any:
             written = super().encode(job, arguments, context)

@@ -33,7 +33,7 @@ def test_values_travel_with_what_is_sent(jobs: Jobs) -> None:
         seen.append((username, context, jobs.context.to_dict()))
 
     @jobs.task(pass_context="ctx")
-    def bye(ctx: Mapping[str, Any]) -> None:
+    def bye(ctx: Mapping[str, Any] | None = None) -> None:
         seen.append(ctx)
 
     with jobs.context(remote_addr="127.0.0.1"):
@@ -102,9 +102,7 @@ def test_each_thread_and_each_task_has_its_own(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize("pool", ["threads", "coroutines"])
-def test_a_job_sends_on_what_it_came_with(
-    pool: Any, jobs: Jobs, queue: MemoryQueue[MemoryMessage]
-) -> None:
+def test_a_job_sends_on_what_it_came_with(pool: Any, jobs: Jobs, queue: MemoryQueue[MemoryMessage]) -> None:
     """What a job sends has the job's values, not those of whoever started the consumer, nor of the job before."""
     seen: list[Any] = []
 

@@ -1,5 +1,8 @@
 """Dead letters: handled where they are, or sent back to where they came from, all of them."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import logging

@@ -3,6 +3,9 @@
 Every test has a corpus of good messages in the same run, all of which must run.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -179,9 +182,7 @@ def test_nothing_that_comes_gets_out_of_its_message(junk: list[tuple[Any, Any]],
         queue.put(body, attributes=attributes)
     logging.disable(logging.CRITICAL)
     try:
-        result = Consumer(
-            queue, jobs, max_handlers=1, messages_bulk_size=1_000, backoff=Constant(600)
-        ).run_once()
+        result = Consumer(queue, jobs, max_handlers=1, messages_bulk_size=1_000, backoff=Constant(600)).run_once()
     finally:
         logging.disable(logging.NOTSET)
     assert result.succeeded + result.failed == len(mixed)

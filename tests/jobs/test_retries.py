@@ -1,5 +1,8 @@
 """When a job that was not done is tried again, and what becomes of it in the end."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import logging

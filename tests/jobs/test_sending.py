@@ -1,5 +1,8 @@
 """What `delay`, `run`, `bake` and `send` do where they are called."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -225,7 +228,7 @@ def test_a_name_is_taken_once() -> None:
     """Another function under the same name is refused, unless it is to replace the first."""
     jobs = Jobs()
     jobs.connect("a", print)
-    with pytest.raises(UsageError, match="there is a task 'a' already, builtins.print"):
+    with pytest.raises(UsageError, match=r"there is a task 'a' already, builtins\.print"):
         jobs.connect("a", repr)
     jobs.connect("a", print)  # its module was loaded again
     assert jobs.connect("a", repr, replace=True).run(1) == "1"
@@ -325,7 +328,7 @@ class Async:
 
 
 def test_a_coroutine_put_is_awaited() -> None:
-    """`adelay` awaits a `put` that is a coroutine function, and `delay` says to use it; it works with plain ones too."""
+    """`adelay` awaits a `put` that is a coroutine function, and `delay` says to use it; plain ones do as well."""
     jobs = Jobs(Async())
 
     @jobs.task
@@ -413,7 +416,7 @@ def test_what_would_not_arrive_is_not_sent() -> None:
     move.delay(Point(1, 2), colour=Colour.RED)
     assert run_until_empty(jobs) == 1
     assert seen == [(Point(1, 2), Colour.RED)]
-    with pytest.raises(TypeError, match="argument 'by' is sent as the plain data .* would arrive as a list: annotate"):
+    with pytest.raises(TypeError, match=r"argument 'by' is sent as the plain data .* would arrive as a list: annotate"):
         move.delay(Point(1), by=[Point(1)])
     with pytest.raises(TypeError, match="a value of type object has no form in JSON"):
         move.delay(Point(1), by=object())

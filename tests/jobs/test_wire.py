@@ -1,5 +1,8 @@
 """What is on the wire: byte for byte what sqs-workers 0.7.3 writes in JSON, and what it writes otherwise is read."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -61,7 +64,8 @@ def test_what_we_write_is_what_sqs_workers_writes(case: dict[str, Any]) -> None:
     client = Recorder(MemorySQS().client())
     account = SQS(client=client)
     jobs = Jobs(account.queue(account.create("golden")), codec=case["codec"])
-    options = {OPTIONS.get(name, name): value for name, value in case.get("options", {}).items()}
+    given: dict[str, Any] = case.get("options", {})
+    options = {OPTIONS.get(name, name): value for name, value in given.items()}
     with jobs.context(**case.get("context", {})):
         jobs.send(case["job"], **options, **case["kwargs"])
     (ours,) = client.sent

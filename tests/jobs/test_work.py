@@ -1,5 +1,8 @@
 """Working on queues in a line: one, several in threads, each in a process of its own that is minded."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import logging
@@ -7,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,11 @@ def test_several_queues_in_threads() -> None:
 
 
 @pytest.fixture
-def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(jobs_registry.TRACE, str(tmp_path / "trace"))
     monkeypatch.setenv("MARK", str(tmp_path / "mark"))
     monkeypatch.setenv("PARENT", str(os.getpid()))
-    yield tmp_path
+    return tmp_path
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
@@ -100,9 +102,7 @@ def test_each_queue_has_a_process_which_is_started_again(
 def test_a_process_that_dies_again_and_again_is_given_up(traced: Path) -> None:
     """More deaths than `max_restarts` end it all, with a `CrashLoop` that says why."""
     with pytest.raises(CrashLoop, match="worker-0 died 2 times within 60 s; the last time of: exit code 9"):
-        jobs_registry.jobs.work(
-            exits, processes=True, supervision=Supervision(restart_base=0.001, max_restarts=1)
-        )
+        jobs_registry.jobs.work(exits, processes=True, supervision=Supervision(restart_base=0.001, max_restarts=1))
 
 
 def exits() -> Any:

@@ -1,7 +1,7 @@
 """sqs-workers as the other side of a queue: run by the environment that has it, told what to do, and printing JSON.
 
-    python sqs_workers_peer.py send QUEUE CODEC…       # what its standard input says, a list of calls, by each codec
-    python sqs_workers_peer.py work QUEUE COUNT        # until so many jobs have run; what each was given
+python sqs_workers_peer.py send QUEUE CODEC…       # what its standard input says, a list of calls, by each codec
+python sqs_workers_peer.py work QUEUE COUNT        # until so many jobs have run; what each was given
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Jobs on SQS: on standard and FIFO queues, and beside sqs-workers, each of which reads what the other wrote."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -56,9 +59,7 @@ def peer(sqs_server: Any) -> Callable[..., str]:
 
 
 @no_endpoint
-def test_we_read_what_sqs_workers_has_sent(
-    peer: Callable[..., str], queue_url: str, open_queue: OpenQueue
-) -> None:
+def test_we_read_what_sqs_workers_has_sent(peer: Callable[..., str], queue_url: str, open_queue: OpenQueue) -> None:
     """Jobs of sqs-workers 0.7.3, written by each of its codecs, run here, with their arguments and their contexts."""
     peer("send", queue_url.rpartition("/")[2], *CODECS, told=CALLS)
     jobs, ran = Jobs(accepts=["json", Pickle()]), []
@@ -75,9 +76,7 @@ def test_we_read_what_sqs_workers_has_sent(
 
 
 @no_endpoint
-def test_sqs_workers_reads_what_we_have_sent(
-    peer: Callable[..., str], queue_url: str, open_queue: OpenQueue
-) -> None:
+def test_sqs_workers_reads_what_we_have_sent(peer: Callable[..., str], queue_url: str, open_queue: OpenQueue) -> None:
     """Our jobs, by each codec, run in workers of sqs-workers 0.7.3, with their arguments and their contexts."""
     jobs = Jobs(open_queue(queue_url), accepts=["json", "pickle", Pickle(compatible=True)])
     with jobs.batch():
@@ -93,7 +92,8 @@ def test_sqs_workers_reads_what_we_have_sent(
 def test_a_fifo_queue_keeps_the_order_of_a_group(make_queue: MakeQueue, open_queue: OpenQueue) -> None:
     """After a job that is tried again, those of its group wait for it; other groups go on; duplicates are one."""
     queue = open_queue(make_queue(fifo=True), wait_time=0)
-    jobs, seen = Jobs(queue), []
+    jobs = Jobs(queue)
+    seen: list[tuple[str, int]] = []
 
     @jobs.task
     def step(group: str, number: int) -> None:
