@@ -111,7 +111,8 @@ class Lowering:
         if write is not None:
             self.tagged = True
             tag, content = write(value)
-            return {tag: [self.lower(item, levels - 1) for item in content] if isinstance(content, list) else content}
+            parts: Any = content
+            return {tag: [self.lower(one, levels - 1) for one in parts] if isinstance(content, list) else content}
         if isinstance(value, Mapping):
             return self.lower_mapping(cast("Mapping[object, Any]", value), levels)
         if isinstance(value, (list, tuple)):

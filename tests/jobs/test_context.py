@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Consumer, Idle, MemoryMessage, MemoryQueue
+from queue_consumer import Consumer, MaxItems, MemoryMessage, MemoryQueue
 from queue_consumer.jobs import Jobs
 from queue_consumer.jobs.testing import run_until_empty
 
@@ -120,7 +120,7 @@ def test_a_job_sends_on_what_it_came_with(pool: Any, jobs: Jobs, queue: MemoryQu
     first.delay("b")
     second.delay("c")
     with jobs.context(trace="of the consumer"):
-        Consumer(queue, jobs, pool=pool, max_handlers=1, messages_bulk_size=10, stop_when=Idle(0.05)).run()
+        Consumer(queue, jobs, pool=pool, max_handlers=1, messages_bulk_size=10, stop_when=MaxItems(5)).run()
     assert sorted(seen) == [("a", {"trace": 1, "step": "a"}), ("b", {"step": "b"}), ("c", {})]
 
 

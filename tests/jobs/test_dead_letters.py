@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Constant, Consumer, Idle, MemoryQueue
+from queue_consumer import Constant, Consumer, MaxItems, MemoryQueue
 from queue_consumer.jobs import Jobs, PushBack, push_back
 from queue_consumer.testing import ManualClock
 from queue_consumer_sqs import SQS
@@ -52,7 +52,7 @@ def test_a_whole_queue_goes_back_with_progress() -> None:
         with jobs.context(number=number):
             jobs.send("add", a=number)
     told: list[int] = []
-    report = push_back(dead, queue, delay=30, progress=told.append, stop_when=Idle(0.05))
+    report = push_back(dead, queue, delay=30, progress=told.append, stop_when=MaxItems(23))
     assert report.stats.cleaned == 23
     assert told[-1] == 23
     assert told == sorted(told)
@@ -87,7 +87,7 @@ def test_fifo_letters_are_not_taken_for_their_first_sending(account: SQS) -> Non
         queue.cleanup(bulk)
     assert len(sent) == 12
 
-    push_back(dead, queue, stop_when=Idle(0.05))
+    push_back(dead, queue, stop_when=MaxItems(12))
     back = []
     while bulk := queue.receive(wait_time=0):
         back += [(message.body, message.group, message.attributes) for message in bulk]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Constant, Consumer, Idle, MemoryMessage, MemoryQueue, UsageError
+from queue_consumer import Constant, Consumer, MaxItems, MemoryMessage, MemoryQueue, UsageError
 from queue_consumer.jobs import Baked, Jobs
 from queue_consumer.jobs.testing import run_until_empty
 from support import jobs_registry
@@ -310,7 +310,7 @@ def test_queues_of_the_standard_library_carry_jobs() -> None:
     add.delay(1)
     with jobs.context(who="ada"):
         add.delay(2)
-    report = Consumer(queue, jobs, stop_when=Idle(0.05)).run()
+    report = Consumer(queue, jobs, stop_when=MaxItems(2)).run()
     assert sorted(seen, key=str) == [(1, {}), (2, {"who": "ada"})]
     assert report.stats.cleaned == 2
 

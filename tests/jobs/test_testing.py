@@ -157,6 +157,6 @@ def test_the_plugin_is_opted_into(pytester: pytest.Pytester) -> None:
     """With `pytest_plugins` in a conftest there are the fixtures, until the end of each test; without, none."""
     pytester.makepyfile(program=PROGRAM, test_it=TESTS)
     pytester.makeini("[pytest]\naddopts = -p no:cacheprovider -p no:xdist -p no:anyio\n")
-    pytester.runpytest_subprocess("-q").assert_outcomes(errors=3)
+    pytester.runpytest_inprocess("-q").assert_outcomes(errors=3)
     pytester.makeconftest('pytest_plugins = ["queue_consumer.jobs.pytest_plugin"]')
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=3)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=3)

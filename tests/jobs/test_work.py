@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -61,7 +62,7 @@ def test_several_queues_in_threads() -> None:
     jobs.connect("a", lambda n: seen.append(n))
     for number, queue in enumerate(queues):
         jobs.send("a", number, _queue=queue)
-    report = jobs.work(*queues, stop_when=Idle(0.05))
+    report = jobs.work(*queues, stop_when=MaxItems(2))
     assert sorted(seen) == [0, 1]
     assert report.stats.cleaned == 2
     assert all(queue.empty() for queue in queues)
@@ -70,36 +71,29 @@ def test_several_queues_in_threads() -> None:
 # ---------------------------------------------------------------------------- processes
 
 
-@pytest.fixture
-def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(jobs_registry.TRACE, str(tmp_path / "trace"))
-    monkeypatch.setenv("MARK", str(tmp_path / "mark"))
-    monkeypatch.setenv("PARENT", str(os.getpid()))
-    return tmp_path
-
-
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_each_queue_has_a_process_which_is_started_again(
-    method: str, traced: Path, caplog: pytest.LogCaptureFixture
+    method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two queues are worked on in two processes; one of these dies, and another takes its place; both reports come."""
+    trace = tmp_path / "trace"
     with caplog.at_level(logging.ERROR):
         reports = jobs_registry.jobs.work(
-            jobs_registry.opened,
-            jobs_registry.deadly,
+            functools.partial(jobs_registry.opened, str(trace), os.getpid()),
+            functools.partial(jobs_registry.deadly, str(trace), str(tmp_path / "mark")),
             processes=True,
             mp_context=method,
-            stop_when=MaxItems(2) | Idle(0.3),
+            stop_when=MaxItems(2),
             max_handlers=1,
             supervision=Supervision(restart_base=0.001),
         )
-    assert sorted(jobs_registry.traced()) == ["async of it", "lived", "of child x1"]
-    assert [report is not None and report.stats.cleaned for report in reports] == [2, 1]
+    assert sorted(jobs_registry.traced(trace)) == ["after it x1", "async of it", "lived", "of child x1"]
+    assert [report is not None and report.stats.cleaned for report in reports] == [2, 2]
     (record,) = caplog.records
     assert "worker-1 died (exit code 7), to be started again" in record.getMessage()
 
 
-def test_a_process_that_dies_again_and_again_is_given_up(traced: Path) -> None:
+def test_a_process_that_dies_again_and_again_is_given_up() -> None:
     """More deaths than `max_restarts` end it all, with a `CrashLoop` that says why."""
     with pytest.raises(CrashLoop, match="worker-0 died 2 times within 60 s; the last time of: exit code 9"):
         jobs_registry.jobs.work(exits, processes=True, supervision=Supervision(restart_base=0.001, max_restarts=1))

@@ -11,17 +11,15 @@ from queue_consumer import MemoryMessage, MemoryQueue
 from queue_consumer.jobs import Jobs
 
 jobs = Jobs()
-TRACE = "QUEUE_CONSUMER_JOBS_TRACE"
 
 
 def trace(line: str) -> None:
-    """Write a line, whole, wherever this runs."""
-    with open(os.environ[TRACE], "ab", buffering=0) as file:
+    """Write a line, whole, to the file that the job's context names: a child has the environment of its birth."""
+    with open(jobs.context["trace"], "ab", buffering=0) as file:
         file.write(f"{line}\n".encode())
 
 
-def traced() -> list[str]:
-    path = Path(os.environ[TRACE])
+def traced(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
@@ -37,7 +35,7 @@ async def anote(text: str) -> None:
 
 @jobs.task("where", pass_context=True)
 def where(context: Mapping[str, Any] | None = None) -> None:
-    trace(f"{dict(context or {})} {jobs.context.to_dict()}")
+    trace(f"{(context or {}).get('ip')} {jobs.context.get('ip')}")
 
 
 @jobs.task("fails")
@@ -55,18 +53,21 @@ def dies_once(mark: str) -> None:
     trace("lived")
 
 
-def opened() -> MemoryQueue[MemoryMessage]:
+def opened(path: str, parent: int) -> MemoryQueue[MemoryMessage]:
     """A queue with two jobs, as a process of its own opens it."""
     queue = MemoryQueue()
-    note.options(queue=queue).delay(f"of {'child' if os.getpid() != int(os.environ['PARENT']) else 'parent'}")
-    anote.options(queue=queue).delay("of it")
+    with jobs.context(trace=path):
+        note.options(queue=queue).delay(f"of {'parent' if os.getpid() == parent else 'child'}")
+        anote.options(queue=queue).delay("of it")
     return queue
 
 
-def deadly() -> MemoryQueue[MemoryMessage]:
+def deadly(path: str, mark: str) -> MemoryQueue[MemoryMessage]:
     """A queue with a job that kills its first worker."""
     queue = MemoryQueue()
-    dies_once.options(queue=queue).delay(os.environ["MARK"])
+    with jobs.context(trace=path):
+        dies_once.options(queue=queue).delay(mark)
+        note.options(queue=queue).delay("after it")
     return queue
 
 
