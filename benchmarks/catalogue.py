@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cost
+import jobs
 import keys
 import latency
 import memory
@@ -16,6 +17,7 @@ ALL: list[Contender] = [
     *(c for c in throughput.CONTENDERS if c.kind != "ours"),
     *peers.CONTENDERS,
     *(c for c in throughput.CONTENDERS if c.kind == "ours"),
+    *jobs.CONTENDERS,
     *latency.CONTENDERS,
     *utilisation.CONTENDERS,
     *keys.CONTENDERS,

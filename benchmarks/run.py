@@ -136,6 +136,7 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
 
 _COLUMNS = {
     "latency": ("From put() to an idle handler", [("p50", "s"), ("p99", "s"), ("max", "s")]),
+    "jobs": ("Jobs per second: a task that does nothing, by name and with JSON", [("rate", "")]),
     "utilisation": ("Items per second, each of them a sleep of 10 ms", [("rate", "")]),
     "memory": ("Memory", [("items", ""), ("growth", "B"), ("per_item", "B")]),
     "start and stop": ("Import, start and stop", [("import", "s"), ("start", "s"), ("stop", "s")]),

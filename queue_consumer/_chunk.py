@@ -158,23 +158,20 @@ class Receipts(Feed[T]):
         """This item is consumed, whatever happens to the handler afterwards."""
         self._decide(item, CONSUMED)
 
-    def fail(self, item: T, delay: float | None = None, error: BaseException | None = None, about: str = "") -> None:
-        """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's).
-
-        Why is logged, with `about` before it.
-        """
+    def fail(self, item: T, delay: float | None = None, error: BaseException | None = None) -> None:
+        """This item is not done: give it back, to be seen again after `delay` seconds (None: the back-off's)."""
         if delay is not None and not delay >= 0:
             raise ValueError(f"fail: delay must be at least 0 seconds, or None; got {delay!r}")
         delay = None if delay is None else float(delay)
         match error:
             case Retry():
-                self._decide(item, Fate("failed", error.delay if delay is None else delay))
+                self._decide(item, retried(error, delay))
             case Drop():
                 self._decide(item, Fate("dropped"))
             case None:
                 self._decide(item, Fate("failed", delay, Failure("Failed", "the handler failed it")))
             case _:
-                self._decide(item, Fate("failed", delay, Failure.of(error, about)))
+                self._decide(item, Fate("failed", delay, Failure.of(error)))
 
     def _decide(self, item: T, fate: Fate) -> None:
         items = self._chunk.items
@@ -250,11 +247,17 @@ def raised(error: BaseException, decided: dict[int, Fate]) -> Ending:
     """The ending of a call that raised."""
     match error:
         case Retry():
-            return Ending("raised", None, Fate("failed", error.delay), decided)
+            return Ending("raised", None, retried(error), decided)
         case Drop():
             return Ending("raised", None, Fate("dropped"), decided)
         case _:
             return Ending("raised", Failure.of(error), None, decided)
+
+
+def retried(retry: Retry, delay: float | None = None) -> Fate:
+    """What a retry wants for its item: a failure, if it is for an error."""
+    failure = None if retry.error is None else Failure.of(retry.error, retry.about)
+    return Fate("failed", retry.delay if delay is None else delay, failure)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from queue_consumer import Consumer, Idle, Receipts, Report, Stats
+from queue_consumer import Consumer, Idle, Receipts, Report, Retry, Stats
 
 from ._options import Options
 from ._outlet import Entry, Outlet, carried_out
@@ -78,7 +78,8 @@ class PushBack:
         failed = {id(one.entry): one.error for one in unsent}
         for item, entry in group:
             if id(entry) in failed:
-                items.fail(item, error=failed[id(entry)], about=f"message {getattr(item, 'id', '?')} is not back")
+                about = f"message {getattr(item, 'id', '?')} is not back"
+                items.fail(item, error=Retry(error=failed[id(entry)], about=about))
             else:
                 items.ack(item)
         self.moved += len(group) - len(unsent)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
 
-from queue_consumer import Drop, Failed, Failure, Receipts, UsageError
+from queue_consumer import Drop, Failed, Failure, Receipts
 from queue_consumer import Retry as PlainRetry
 
 from ._call import Call, Unfinished, attempt_of
@@ -22,7 +22,7 @@ from ._layers import Processor
 from ._letter import CONTENT_TYPE, JOB_CONTEXT, JOB_NAME, opened
 from ._raw import RawFunction
 from ._retries import Retry, delay_by
-from ._roster import Roster
+from ._roster import Receipt, Roster
 from ._task import Task
 
 __all__ = ["AsyncHandling", "Gathered", "Handling"]
@@ -77,6 +77,9 @@ class Handling:
             self._raw(item)
             return
         task = ready.task
+        if task.size is not None:
+            self._alone(task, call_of(ready, item))
+            return
         self._set_context(ready.context)
         if roster.layers or task.processor is not None or roster.processor is not None:
             self._surrounded(ready, item)
@@ -137,28 +140,38 @@ class Handling:
     def _raw(self, item: Any) -> None:
         raw = self._roster.raw
         assert raw is not None
+        if raw.size is not None:
+            self._alone(raw, item)
+            return
         self._set_context(NOTHING)
         result = raw.function(item)
         if result is not None:
             raw.finish(result)
 
+    def _alone(self, task: Any, call: Any) -> None:
+        """Run a batch task with one call; what was said of that is raised."""
+        self._set_context(NOTHING)
+        outcome = outcome_of(task, call, task.finish(task.function([call])))
+        if outcome is not None:
+            raise outcome
+
     # ------------------------------------------------------------------ many
 
-    def handle(self, items: Receipts[Any]) -> None:
-        """Run the jobs of these items, one after the other; those of batch tasks together, at last."""
-        if self._roster.gathers:
-            self._handle_gathering(items)
-            return
-        perform, ack = self.perform, items.ack
+    def handle(self, items: Iterator[Any]) -> None:
+        """Run the jobs of these items, one after the other.
+
+        Asking for the next item is the receipt for the last, which costs least. A job that fails ends the call, with
+        what is to become of its message; those behind it go to another.
+        """
+        perform = self.perform
         for item in items:
             try:
                 perform(item)
             except (Exception, SystemExit) as error:
-                self.settle(items, item, error)
-            else:
-                ack(item)
+                raise self.fate(item, error) from None
 
-    def _handle_gathering(self, items: Receipts[Any]) -> None:
+    def handle_gathering(self, items: Receipts[Any]) -> None:
+        """Run the jobs of these items, those of batch tasks together, with a receipt for each."""
         gathered: dict[str, Gathered] = {}
         for item in items:
             try:
@@ -182,11 +195,7 @@ class Handling:
         if task.size is None:
             return None
         batch = gathered.setdefault(task.name, Gathered(task))
-        if ready is None:
-            batch.calls.append(item)
-        else:
-            arguments = {**ready.kwargs, "*": list(ready.args)} if ready.args else ready.kwargs
-            batch.calls.append(Call(ready.task, arguments, ready.context, item, attempt_of(item)))
+        batch.calls.append(item if ready is None else call_of(ready, item))
         batch.items.append(item)
         return batch
 
@@ -203,13 +212,8 @@ class Handling:
 
     def settle_all(self, items: Receipts[Any], batch: Gathered, result: Any, error: BaseException | None) -> None:
         """What a batch task said of its calls: each for itself, and for the rest what it raised."""
-        failed: list[Any] = cast(Any, result).items if isinstance(result, Failed) else []
-        named = {id(one) for one in failed}
         for call, item in zip(batch.calls, batch.items, strict=True):
-            outcome: BaseException | None = getattr(call, "outcome", None) if isinstance(call, Call) else None
-            if outcome is None and id(call) in named:
-                outcome = Unfinished(f"{batch.task.name!r} returned it as failed")
-            outcome = outcome or error
+            outcome = outcome_of(batch.task, call, result) or error
             if outcome is None:
                 items.ack(item)
             else:
@@ -219,9 +223,12 @@ class Handling:
 
     def settle(self, items: Receipts[Any], item: Any, error: BaseException) -> None:
         """Say of an item whose job has raised what becomes of it."""
+        items.fail(item, error=self.fate(item, error))
+
+    def fate(self, item: Any, error: BaseException) -> PlainRetry | Drop:
+        """What becomes of an item whose job has raised, in the words of the line."""
         if isinstance(error, Drop):
-            items.fail(item, error=error)
-            return
+            return error
         task, name = self._task_of(item)
         backoff, most, hook = self._roster.policies(task)
         attempt = attempt_of(item)
@@ -231,13 +238,12 @@ class Handling:
                 own = error.backoff if isinstance(error, Retry) else None
                 delay = delay_by(own or backoff, attempt)
             log.info("job %s of message %s is tried again", name, getattr(item, "id", "?"))
-            items.fail(item, delay, PlainRetry(delay))
-            return
+            return PlainRetry(delay)
         if most is not None and hook is not None and self._buried(item, error, attempt, most, hook):
-            items.fail(item, error=Drop("it is among the dead letters"))
-            return
+            return Drop("it is among the dead letters")
         about = f"job {name}" + (f", message {item.id}" if hasattr(item, "id") else "")
-        items.fail(item, delay_by(backoff, attempt), error, about + (f", attempt {attempt}" if attempt else ""))
+        about += f", attempt {attempt}" if attempt else ""
+        return PlainRetry(delay_by(backoff, attempt), error=error, about=about)
 
     def _task_of(self, item: Any) -> tuple[Task[..., Any] | RawFunction | None, str]:
         """The task that an item is for, if it has any, and its name for sentences."""
@@ -267,17 +273,45 @@ class Handling:
         return True
 
 
+def call_of(ready: Ready, item: Any) -> Call:
+    """A call for a batch task, with what it has to know while its message is in hand."""
+    arguments = {**ready.kwargs, "*": list(ready.args)} if ready.args else ready.kwargs
+    return Call(ready.task, arguments, ready.context, item, attempt_of(item))
+
+
+def outcome_of(task: Any, call: Any, result: Any) -> BaseException | None:
+    """What a batch task said of one of its calls, by itself or in what it returned; None if it is done."""
+    outcome = call.outcome if isinstance(call, Call) else None
+    if outcome is None and isinstance(result, Failed):
+        failed: list[Any] = cast(Any, result).items
+        if any(one is call for one in failed):
+            return Unfinished(f"{task.name!r} returned it as failed")
+    return outcome
+
+
 class AsyncHandling(Handling):
     """The same for `pool="coroutines"`: an `async def` is awaited, any other function runs in a thread."""
 
-    receipt = "explicit"
+    @property
+    def receipt(self) -> Receipt:
+        """See `Roster.receipt`."""
+        return self._roster.receipt
 
-    async def __call__(self, items: Receipts[Any]) -> None:
-        gathered: dict[str, Gathered] = {}
-        gathers = self._roster.gathers
+    async def __call__(self, items: Any) -> None:
+        if hasattr(items, "ack"):
+            await self._handle_gathering(items)
+            return
         for item in items:
             try:
-                full = self.gather(item, gathered) if gathers else None
+                await self._perform(item)
+            except (Exception, SystemExit) as error:
+                raise self.fate(item, error) from None
+
+    async def _handle_gathering(self, items: Receipts[Any]) -> None:
+        gathered: dict[str, Gathered] = {}
+        for item in items:
+            try:
+                full = self.gather(item, gathered)
                 if full is None:
                     await self._perform(item)
             except (Exception, SystemExit) as error:
@@ -293,7 +327,7 @@ class AsyncHandling(Handling):
     async def _perform(self, item: Any) -> None:
         ready = self.read(item)
         task: Any = self._roster.raw if ready is None else ready.task
-        if not task.is_async:
+        if not task.is_async or task.size is not None:
             await asyncio.to_thread(self.perform, item)
             return
         if ready is None:
@@ -324,6 +358,3 @@ class AsyncHandling(Handling):
         except (Exception, SystemExit) as raised:
             error = raised
         self.settle_all(items, batch, result, error)
-
-    def handle(self, items: Receipts[Any]) -> None:
-        raise UsageError("this handler is for pool='coroutines'")

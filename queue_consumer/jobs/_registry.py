@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
-from queue_consumer import Consumer, Receipts, Report, Result, UsageError
+from queue_consumer import Consumer, Report, Result, UsageError
 
 from ._batch import COUNT, SIZE, Entered
 from ._codec import Codec, Codecs
@@ -20,7 +20,7 @@ from ._layers import After, Around, Before, Processor, after, around, before
 from ._options import Options, check_whole
 from ._raw import RawFunction
 from ._retries import Backoff, DeadLetter
-from ._roster import Roster
+from ._roster import Receipt, Roster
 from ._sender import Sender
 from ._task import Task
 from ._work import work, work_in_processes
@@ -63,8 +63,6 @@ class Jobs:
     Attributes:
         context: values that travel with what is sent.
     """
-
-    receipt = "explicit"
 
     def __init__(
         self,
@@ -432,9 +430,17 @@ class Jobs:
 
     # ------------------------------------------------------------------ receiving
 
-    def __call__(self, items: Receipts[Any]) -> None:
+    @property
+    def receipt(self) -> Receipt:
+        """When the line is to take an item for consumed: when the next is asked for; told, if calls are gathered."""
+        return self.roster.receipt
+
+    def __call__(self, items: Any) -> None:
         """Handle these, as the line asks for it."""
-        self._handling.handle(items)
+        if hasattr(items, "ack"):
+            self._handling.handle_gathering(items)
+        else:
+            self._handling.handle(items)
 
     @overload
     def work(self, *queues: Any, processes: Literal[False] = False, **options: Any) -> Report: ...

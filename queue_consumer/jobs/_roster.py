@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ._codec import Codecs
 from ._context import Ambient
@@ -13,7 +13,9 @@ from ._raw import RawFunction
 from ._retries import Backoff, DeadLetter
 from ._task import Task
 
-__all__ = ["Roster"]
+__all__ = ["Receipt", "Roster"]
+
+Receipt: TypeAlias = Literal["advance", "explicit"]
 
 log = logging.getLogger("queue_consumer.jobs")
 
@@ -37,6 +39,11 @@ class Roster:
     raw: RawFunction | None = None
     gathers: bool = False
     _warned: set[str] = field(default_factory=set[str])
+
+    @property
+    def receipt(self) -> Receipt:
+        """When an item counts as consumed. By asking for the next, which is cheapest, unless calls are gathered."""
+        return "explicit" if self.gathers else "advance"
 
     @property
     def bulk(self) -> int:

@@ -211,14 +211,20 @@ def run_until_empty(
 class Watched:
     """A registry that remembers what its jobs have raised."""
 
-    receipt = "explicit"
-
     def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
         self.errors: list[BaseException] = []
+        self.receipt = jobs.receipt
+        self._jobs = jobs
 
-    def __call__(self, items: Receipts[Any]) -> None:
-        self._jobs(Noting(items, self.errors))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    def __call__(self, items: Any) -> None:
+        if hasattr(items, "ack"):
+            items = Noting(items, self.errors)
+        try:
+            self._jobs(items)
+        except PlainRetry as retry:
+            if retry.error is not None:
+                self.errors.append(retry.error)
+            raise
 
 
 class Noting:
@@ -232,7 +238,7 @@ class Noting:
     def __iter__(self) -> Any:
         return iter(self._items)
 
-    def fail(self, item: Any, delay: float | None = None, error: BaseException | None = None, about: str = "") -> None:
-        if error is not None and not isinstance(error, (PlainRetry, Drop)):
-            self._errors.append(error)
-        self._items.fail(item, delay, error, about)
+    def fail(self, item: Any, delay: float | None = None, error: BaseException | None = None) -> None:
+        if isinstance(error, PlainRetry) and error.error is not None:
+            self._errors.append(error.error)
+        self._items.fail(item, delay, error)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Drop, MemoryQueue
-from queue_consumer.jobs import Jobs, RefusedCodec, Retry
+from queue_consumer import Drop, Failed, MemoryMessage, MemoryQueue
+from queue_consumer.jobs import Call, Jobs, RefusedCodec, Retry
 from queue_consumer.jobs.testing import eager, outbox, run_until_empty
 
 
@@ -45,6 +45,27 @@ def test_eager_runs_what_is_sent_at_once() -> None:
     assert queue.empty()
     jobs.send("add", a=6)
     assert not queue.empty()
+
+
+def test_eager_runs_batch_tasks_with_one_call() -> None:
+    """A batch task, and a raw one, are given a list of one; what they say of it is raised."""
+    jobs, _, _ = registry()
+    seen: list[Any] = []
+
+    @jobs.batch_task("index")
+    def index(calls: list[Call]) -> Any:
+        seen.append([call["x"] for call in calls])
+        return Failed(calls) if calls[0]["x"] else None
+
+    with eager(jobs):
+        index.delay(x=0)
+        with pytest.raises(Exception, match="'index' returned it as failed"):
+            index.delay(x=1)
+    assert seen == [[0], [1]]
+    jobs.raw(size=5)(seen.append)
+    message = MemoryMessage("1", "text")
+    jobs.perform(message)
+    assert seen[2:] == [[message]]
 
 
 def test_eager_retries_and_drops() -> None:
