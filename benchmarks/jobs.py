@@ -1,7 +1,7 @@
 """Jobs per second: a task that does nothing, called by name with one argument in JSON, in threads, from memory.
 
-Everybody has a backlog before the clock starts, but for taskiq, which runs where it sends. Ours ends with the cleanup of
-the last message, by the queue's own count; theirs as soon as they have nothing left.
+Everybody has a backlog before the clock starts, but for taskiq, which runs where it sends. Ours ends with the cleanup
+of the last message, by the queue's own count; theirs as soon as they have nothing left.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
     for topic, members in names.items():
         match topic:
             case "throughput":
-                yield report.throughput(rounds, members, peers_of(contenders), run.missing)
+                yield report.throughput(
+                    rounds, members, peers_of(c for c in contenders if c.topic == topic), run.missing
+                )
             case "cost":
                 title = f"What options cost, chunks of {cost.CHUNK}"
                 yield report.metrics(title, rounds, members, [("rate", "")], cost.compared_with)
@@ -143,7 +145,7 @@ _COLUMNS = {
 }
 
 
-def peers_of(contenders: Sequence[Contender]) -> list[str]:
+def peers_of(contenders: Iterable[Contender]) -> list[str]:
     return [contender.full_name for contender in contenders if contender.kind == "peer"]
 
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import queue_consumer
+import queue_consumer.jobs
+import queue_consumer.jobs.testing
 import queue_consumer_sqs.aio
 import queue_consumer_sqs.testing
 from queue_consumer import Consumer, Supervision, observers, testing
@@ -145,6 +147,7 @@ def inline_code(path: Path) -> list[str]:
 def public_names() -> set[str]:
     names = {*queue_consumer.__all__, *observers.__all__, *testing.__all__}
     names |= {*queue_consumer_sqs.__all__, *queue_consumer_sqs.testing.__all__, *queue_consumer_sqs.aio.__all__}
+    names |= {*queue_consumer.jobs.__all__, *queue_consumer.jobs.testing.__all__}
     return names | {"MemoryMessage", "StopCondition"}
 
 

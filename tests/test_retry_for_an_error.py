@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -102,14 +103,15 @@ def test_a_handler_may_bring_another_for_coroutines() -> None:
 
 
 def test_a_chunk_of_which_all_is_acknowledged_is_consumed() -> None:
-    """With explicit receipts a chunk whose items are all acknowledged needs no verdict, and one that misses one does."""
-
-    def handle(items: Receipts[int]) -> None:
-        for item in items:
-            if item != missing:
-                items.ack(item)
-
-    for missing, cleaned in ((None, 4), (2, 3)):
+    """With explicit receipts a chunk that was acknowledged whole is consumed, and of another what was acknowledged."""
+    for forgotten, cleaned in ((None, 4), (2, 3)):
         queue = MemoryQueue(range(4), wait=0)
-        result = Consumer(queue, handle, receipt="explicit", max_handlers=1, messages_bulk_size=4).run_once()
+        handler = functools.partial(acknowledge, forgotten)
+        result = Consumer(queue, handler, receipt="explicit", max_handlers=1, messages_bulk_size=4).run_once()
         assert (result.succeeded, result.failed) == (cleaned, 4 - cleaned)
+
+
+def acknowledge(forgotten: int | None, items: Receipts[int]) -> None:
+    for item in items:
+        if item != forgotten:
+            items.ack(item)

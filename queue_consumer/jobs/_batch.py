@@ -173,13 +173,15 @@ class Batch:
 
     def enter(self) -> None:
         """Another block of the same context."""
-        self._depth += 1
+        with self._lock:
+            self._depth += 1
 
     def leave(self) -> bool:
         """A block has ended; whether it was the outermost, and the batch is closed."""
-        self._depth -= 1
-        if self._depth > 0:
-            return False
+        with self._lock:
+            self._depth -= 1
+            if self._depth > 0:
+                return False
         if self._variable.get() is self:
             self._variable.set(None)
         with self._lock:

@@ -7,7 +7,6 @@ each for the job that it was signed for.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import pickle
@@ -52,48 +51,50 @@ class Pickle:
         return "Pickle(key=...)" if self._keys else "Pickle()"
 
     def encode(self, job: str, arguments: Any, context: Mapping[str, Any]) -> Written:
-        texts: list[str] = []
-        for part, value in (("body", arguments), ("context", dict(context))):
-            try:
-                packed = zlib.compress(pickle.dumps(value, protocol=self._protocol))
-            except Exception as error:
-                raise TypeError(f"the {part} of job {job!r} cannot be pickled: {error}") from error
-            if self._keys:
-                packed = signature_of(self._keys[0], job, part, packed) + packed
-            texts.append(base64.urlsafe_b64encode(packed).decode())
-        return Written(self.reads[0], texts[0], texts[1])
+        values = base64.urlsafe_b64encode(self._packed(job, "context", dict(context))).decode()
+        packed = self._packed(job, "body", arguments)
+        if self._keys:
+            packed = signature_of(self._keys[0], job, values, packed) + packed
+        return Written(self.reads[0], base64.urlsafe_b64encode(packed).decode(), values)
 
     def decode(self, job: str, content_type: str, body: str, context: str) -> tuple[Any, Any]:
-        return self._read(job, "body", body), self._read(job, "context", context) if context else {}
-
-    def _read(self, job: str, part: str, text: str | bytes) -> Any:
-        try:
-            packed = base64.urlsafe_b64decode(text)
-        except (binascii.Error, ValueError):
-            raise BadMessage(f"the {part} of the message must be a pickle in base64, and is no base64") from None
+        packed = decoded("body", body)
         if self._keys:
             size = hashlib.sha256().digest_size
             signed, packed = packed[:size], packed[size:]
-            if not any(hmac.compare_digest(signed, signature_of(key, job, part, packed)) for key in self._keys):
-                raise BadMessage(
-                    f"the {part} of the message was not signed for job {job!r} with a key of this registry"
-                )
+            if not any(hmac.compare_digest(signed, signature_of(key, job, context, packed)) for key in self._keys):
+                raise BadMessage(f"the message was not signed for job {job!r} with a key of this registry")
+        return unpacked("body", packed), unpacked("context", decoded("context", context)) if context else {}
+
+    def _packed(self, job: str, part: str, value: Any) -> bytes:
         try:
-            unpack = zlib.decompressobj()
-            data = unpack.decompress(packed, MOST)
-        except zlib.error:
-            raise BadMessage(f"the {part} of the message must be compressed, and is not") from None
-        if unpack.unconsumed_tail:
-            raise BadMessage(f"the {part} of the message is more than {MOST} bytes when it is unpacked")
-        try:
-            return pickle.loads(data)
+            return zlib.compress(pickle.dumps(value, protocol=self._protocol))
         except Exception as error:
-            raise BadMessage(
-                f"the {part} of the message cannot be unpickled: {type(error).__name__}: {error}"
-            ) from error
+            raise TypeError(f"the {part} of job {job!r} cannot be pickled: {error}") from error
 
 
-def signature_of(key: bytes, job: str, part: str, packed: bytes) -> bytes:
-    """Of one part of one job: signed for another, it proves nothing."""
-    about = f"queue_consumer.jobs {part} {len(job)} {job} ".encode()
+def signature_of(key: bytes, job: str, context: Any, packed: bytes) -> bytes:
+    """Of the arguments of one job, with the context that they were sent with: for another, it proves nothing."""
+    about = f"queue_consumer.jobs {len(job)} {job} {len(str(context))} {context} ".encode()
     return hmac.digest(key, about + packed, "sha256")
+
+
+def decoded(part: str, text: Any) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except (TypeError, ValueError):
+        raise BadMessage(f"the {part} of the message must be a pickle in base64, and is none") from None
+
+
+def unpacked(part: str, packed: bytes) -> Any:
+    try:
+        unpack = zlib.decompressobj()
+        data = unpack.decompress(packed, MOST)
+    except zlib.error:
+        raise BadMessage(f"the {part} of the message must be compressed, and is not") from None
+    if unpack.unconsumed_tail:
+        raise BadMessage(f"the {part} of the message is more than {MOST} bytes when it is unpacked")
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        raise BadMessage(f"the {part} of the message cannot be unpickled: {type(error).__name__}: {error}") from error

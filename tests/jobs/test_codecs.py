@@ -366,28 +366,33 @@ def test_signed_pickles_are_read_and_no_others() -> None:
     assert run_until_empty(jobs) == 1
     assert seen == [{"a": {1, 2}}]
 
-    good = Pickle(KEY).encode("f", {"a": 1}, {})
+    good = Pickle(KEY).encode("f", {"a": 1}, {"user": "ada"})
+    also = Pickle(KEY).encode("f", {"a": 1}, {"user": "eve"})
     bomb = Pickle().encode("f", {"a": Bomb()}, {})
     other = Pickle(b"another key of enough bytes").encode("f", {"a": Bomb()}, {})
+    stolen = Pickle(KEY).encode("g", {"a": 1}, {})
     cases = [
-        ("pickle", bomb.body, "", "accepts 'pickle-signed'"),
-        ("pickle-signed", bomb.body, "", "was not signed for job 'f' with a key of this registry"),
-        ("pickle-signed", other.body, "", "was not signed"),
-        ("pickle-signed", good.body[:-4] + "AAAA", "", "was not signed"),
-        ("pickle-signed", good.body, bomb.body, "the context of the message was not signed"),
-        ("pickle-signed", good.context, "", "was not signed"),
+        ("pickle", bomb.body, bomb.context, "and this registry accepts 'pickle-signed', 'json', 'json-tagged'"),
+        ("pickle-signed", bomb.body, bomb.context, "was not signed for job 'f' with a key of this registry"),
+        ("pickle-signed", other.body, other.context, "was not signed"),
+        ("pickle-signed", good.body[:-4] + "AAAA", good.context, "was not signed"),
+        ("pickle-signed", good.body, bomb.context, "was not signed"),
+        ("pickle-signed", good.body, also.context, "was not signed"),
+        ("pickle-signed", good.body, "", "was not signed"),
+        ("pickle-signed", good.context, good.context, "was not signed"),
+        ("pickle-signed", stolen.body, stolen.context, "was not signed for job 'f'"),
+        ("pickle-signed", "\u00e9", good.context, "must be a pickle in base64"),
+        ("pickle-signed", "", good.context, "was not signed"),
     ]
     for content_type, body, context, sentence in cases:
         forged(queue, content_type, body, context)
         with pytest.raises(BadMessage, match=sentence):
             run_until_empty(jobs)
         queue.get()
-    stolen = Pickle(KEY).encode("g", {"a": 1}, {})
-    forged(queue, "pickle-signed", stolen.body)
-    with pytest.raises(BadMessage, match="was not signed for job 'f'"):
-        run_until_empty(jobs)
+    forged(queue, "pickle-signed", good.body, good.context)
+    assert run_until_empty(jobs) == 1
     assert ran == []
-    assert len(seen) == 1
+    assert len(seen) == 2
 
 
 def test_keys_are_rotated() -> None:
@@ -395,11 +400,11 @@ def test_keys_are_rotated() -> None:
     old, new = b"the old key, sixteen", b"the new key, sixteen"
     written = Pickle(old).encode("f", {"a": 1}, {})
     both = Pickle([new, old])
-    assert both.decode("f", "pickle-signed", written.body, "") == ({"a": 1}, {})
+    assert both.decode("f", *written[:3]) == ({"a": 1}, {})
     fresh = both.encode("f", {"a": 1}, {})
-    assert Pickle(new).decode("f", "pickle-signed", fresh.body, "") == ({"a": 1}, {})
+    assert Pickle(new).decode("f", *fresh[:3]) == ({"a": 1}, {})
     with pytest.raises(BadMessage, match="was not signed"):
-        Pickle(old).decode("f", "pickle-signed", fresh.body, "")
+        Pickle(old).decode("f", *fresh[:3])
 
 
 @pytest.mark.parametrize("key", [b"short", b"", [b"x" * 16, b"short"], [], "text of more than sixteen"])
