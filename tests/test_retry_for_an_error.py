@@ -64,7 +64,11 @@ def test_the_last_attempt_for_an_error_is_buried() -> None:
     buried: list[tuple[Any, Failure]] = []
     queue = MemoryQueue(wait=0)
     queue.put("body")
-    options: dict[str, Any] = {"max_attempts": 1, "dead_letter": lambda item, why: buried.append((item.body, why))}
+
+    def bury(item: Any, failure: Failure) -> None:
+        buried.append((item.body, failure))
+
+    options: dict[str, Any] = {"max_attempts": 1, "dead_letter": bury}
     assert Consumer(queue, each(retrying), owns_queue=False, **options).run_once().failed == 1
     assert buried == []
     assert Consumer(queue, raising, owns_queue=False, **options).run_once().succeeded == 1
