@@ -32,7 +32,8 @@ demo:
 		echo && "$$py" examples/demo_sqs.py
 
 test:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener && "$$py" -m pytest -n $(JOBS) $(ARGS)
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener sqs_workers && \
+		"$$py" -m pytest -n $(JOBS) $(ARGS)
 
 fire:
 	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio && PYTHONPATH=tests "$$py" -m fire.run $(ARGS)

@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handlers", "memory", "observers"),
     ("__init__",),
 )
-ROOMS = ("subscribers", "testing")
+ROOMS = ("jobs", "subscribers", "testing")
 PURE = ("_chunk", "_supervision", "_lifecycle", "policies")
 IMPURE = {"threading", "time", "queue", "concurrent", "asyncio", "logging"}
 
