@@ -4,6 +4,11 @@ Several threads may renew at once, since a call to a broker takes its time: one,
 due and takes a batch, hands over the lead and then makes the call. Nobody makes one unless another is there to lead.
 So there are two threads from the first renewal on, and a call that never returns holds up its own batch alone. One more
 is hired where a batch is due while all but the leader are in calls that are slow.
+
+What is held is due every half lease. If it is more than can be renewed in so long, renewals come later and later, and
+the first lease is lost when they are half a lease late. Intake stops long before, when they are a fiftieth late: while
+items come no faster than they can be renewed, less is held by then than can be renewed in a lease, so that none is
+lost, even if none ever ends. What comes faster than that before the first renewal is due nobody can foresee.
 """
 
 from __future__ import annotations
