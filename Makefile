@@ -32,7 +32,7 @@ demo:
 		echo && "$$py" examples/demo_sqs.py
 
 test:
-	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener && tools/browser.sh && \
+	@py=$$(tools/setup.sh test) && tools/servers.sh ministack fauxqs aio multi_sqs_listener sqs_workers && tools/browser.sh && \
 		"$$py" -m pytest -n $(JOBS) $(ARGS)
 
 fire:

@@ -17,7 +17,8 @@ Rounds = Mapping[str, Sequence[Sample]]
 
 THREAD_SUBMIT = "throughput: ThreadPoolExecutor.submit"
 PROCESS_SUBMIT = "throughput: ProcessPoolExecutor.submit"  # several: one for each way to start processes
-FASTEST_PEER = "the fastest peer"
+FASTEST_PEER = "the fastest peer"  # of the same topic
+SQS_WORKERS = "jobs: sqs-workers"  # several: with one thread, and with as many as ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ BARS: tuple[Bar, ...] = (
     _throughput("threads, chunk of 10", 20, FASTEST_PEER),
     _throughput("processes, chunk of 1", 25, PROCESS_SUBMIT),
     _throughput("processes, chunk of 10", 100, PROCESS_SUBMIT),
+    Bar(subject="jobs: Jobs, chunk of 1", metric="rate", limit=5, against=SQS_WORKERS),
+    Bar(subject="jobs: Jobs, chunk of 1", metric="rate", limit=1, against=FASTEST_PEER),
     Bar(subject="latency: idle threads", metric="p50", limit=100e-6, at_most=True, unit="s"),
     Bar(subject="latency: idle threads", metric="p99", limit=1e-3, at_most=True, unit="s"),
     Bar(
@@ -119,8 +122,8 @@ def opponent(against: str | None, rounds: Rounds, peers: Sequence[str]) -> str |
     """Who is meant by `against`: of several, the one with the highest median rate; None for nobody."""
     if against == FASTEST_PEER:
         return _fastest(rounds, peers)
-    if against == PROCESS_SUBMIT:
-        return _fastest(rounds, [name for name in rounds if name.startswith(PROCESS_SUBMIT)])
+    if against in (PROCESS_SUBMIT, SQS_WORKERS):
+        return _fastest(rounds, [name for name in rounds if name.startswith(against)])
     return against
 
 
@@ -133,7 +136,8 @@ def ratios(rounds: Rounds, subject: str, against: str, metric: str = "rate") -> 
 def judge(rounds: Rounds, *, peers: Sequence[str], bars: Sequence[Bar] = BARS) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for bar in bars:
-        against = opponent(bar.against, rounds, peers)
+        topic = bar.subject.partition(": ")[0]
+        against = opponent(bar.against, rounds, [name for name in peers if name.partition(": ")[0] == topic])
         if bar.against is None:
             values = [sample[bar.metric] for sample in rounds.get(bar.subject, ()) if bar.metric in sample]
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bars
 import cost
+import jobs
 import keys
 import latency
 import memory
@@ -25,6 +26,7 @@ ALL: list[Contender] = [
     *(c for c in throughput.CONTENDERS if c.kind != "ours"),
     *peers.CONTENDERS,
     *(c for c in throughput.CONTENDERS if c.kind == "ours"),
+    *jobs.CONTENDERS,
     *latency.CONTENDERS,
     *utilisation.CONTENDERS,
     *keys.CONTENDERS,

@@ -131,7 +131,9 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
             continue
         match topic:
             case "throughput":
-                yield report.throughput(rounds, members, peers_of(contenders), run.missing)
+                yield report.throughput(
+                    rounds, members, peers_of(c for c in contenders if c.topic == topic), run.missing
+                )
             case "cost":
                 title = f"What options cost, chunks of {cost.CHUNK}"
                 yield report.metrics(title, rounds, members, [("rate", "")], cost.compared_with)
@@ -151,13 +153,14 @@ def tables(run: Run, contenders: Sequence[Contender]) -> Iterable[str]:
 
 _COLUMNS = {
     "latency": ("From put() to an idle handler", [("p50", "s"), ("p99", "s"), ("max", "s")]),
+    "jobs": ("Jobs per second: a task that does nothing, by name and with JSON", [("rate", "")]),
     "utilisation": ("Items per second, each of them a sleep of 10 ms", [("rate", "")]),
     "memory": ("Memory", [("items", ""), ("growth", "B"), ("per_item", "B")]),
     "start and stop": ("Import, start and stop", [("import", "s"), ("start", "s"), ("stop", "s")]),
 }
 
 
-def peers_of(contenders: Sequence[Contender]) -> list[str]:
+def peers_of(contenders: Iterable[Contender]) -> list[str]:
     return [contender.full_name for contender in contenders if contender.kind == "peer"]
 
 

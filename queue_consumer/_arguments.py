@@ -102,7 +102,10 @@ def checked(
         )
     if max_attempts is not None and any(port.attempt is None for port in ports):
         raise ValueError(f"max_attempts needs a queue with attempt(item); {queue!r} has none")
-    handler = checked_handler(getattr(queue, "handler", None) if handler is None else handler)
+    handler = getattr(queue, "handler", None) if handler is None else handler
+    if pool == "coroutines":
+        handler = getattr(handler, "asynchronous", handler)
+    handler = checked_handler(handler)
     name = chosen_pool(handler, pool, with_thread_executor)
     if name == "processes":
         mp_context = context_of(mp_context)

@@ -37,14 +37,16 @@ class Failure:
         kind: the exception's qualified name.
         message: its text.
         traceback: the formatted traceback, for a log; empty where there is none.
+        about: what the handler says that it failed at, for a log; empty where it does not say.
     """
 
     kind: str
     message: str
     traceback: str = ""
+    about: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
+    def of(cls, error: BaseException, about: str = "") -> Failure:
         name = type(error).__qualname__
         module = type(error).__module__
         try:
@@ -53,14 +55,15 @@ class Failure:
             message = f"<its message cannot be shown: {type(worse).__name__}>"
         # An exception that is raised again and again grows a frame each time, so only the last ones are told.
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-FRAMES))
-        return cls(name if module == "builtins" else f"{module}.{name}", message, text)
+        return cls(name if module == "builtins" else f"{module}.{name}", message, text, about)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind
 
     def told(self) -> str:
-        """With its traceback, where there is one."""
-        return f"{self}\n{self.traceback.rstrip()}" if self.traceback else str(self)
+        """With what it is about and its traceback, where there are any."""
+        said = f"{self.about}: {self}" if self.about else str(self)
+        return f"{said}\n{self.traceback.rstrip()}" if self.traceback else said
 
 
 class Failed(Generic[T]):
@@ -162,7 +165,7 @@ class Receipts(Feed[T]):
         delay = None if delay is None else float(delay)
         match error:
             case Retry():
-                self._decide(item, Fate("failed", error.delay if delay is None else delay))
+                self._decide(item, retried(error, delay))
             case Drop():
                 self._decide(item, Fate("dropped"))
             case None:
@@ -244,11 +247,17 @@ def raised(error: BaseException, decided: dict[int, Fate]) -> Ending:
     """The ending of a call that raised."""
     match error:
         case Retry():
-            return Ending("raised", None, Fate("failed", error.delay), decided)
+            return Ending("raised", None, retried(error), decided)
         case Drop():
             return Ending("raised", None, Fate("dropped"), decided)
         case _:
             return Ending("raised", Failure.of(error), None, decided)
+
+
+def retried(retry: Retry, delay: float | None = None) -> Fate:
+    """What a retry wants for its item: a failure, if it is for an error."""
+    failure = None if retry.error is None else Failure.of(retry.error, retry.about)
+    return Fate("failed", retry.delay if delay is None else delay, failure)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,8 @@ from ._bells import Ringable
 NEVER = float("inf")
 REMEMBERED = 10_000  # identities
 MEMORY = 3600.0  # seconds
-MARGIN = 0.05  # of a lease: so much before half-time renewals are spread
+SPREAD = 0.2  # of a lease: so much before half-time first renewals are spread, since many bulks come at one time
+MARGIN = 0.05  # of a lease: so much before half-time later ones are
 SOON = 0.02  # of a lease: what is due by then goes along, to fill a call
 JOURNEY = 0.25  # of a lease: the longest that an answer is taken to have been on its way
 PATIENCE = 5.0  # seconds: a renewal that takes longer is not waited for
@@ -30,6 +31,9 @@ SLACK = 1000  # renewals of what has ended that may be kept
 UNTOLD = 1.0  # seconds of a lease of which the queue cannot say how long it is
 AGAIN = 0.1  # of a lease: the longest until a renewal that failed is tried again
 LEAST = 0.01  # seconds: the shortest
+LATE = 0.02  # of a lease: with renewals so late no more is to be fetched,
+HICCUP = 0.1  # seconds: but so late any busy machine is
+IN_TIME = 0.01  # of a lease: with renewals that are less late, there is again
 
 
 class Hold:
@@ -38,7 +42,7 @@ class Hold:
     lost = False
     leaving = False  # it is to be given back
     quiet = False  # and is being so at this moment: not to be renewed
-    extending = False
+    extending = 0  # calls that renew it now; more than one only if it came again meanwhile
     count = 1  # the same object may have been given more than once
     due = NEVER  # when it is to be renewed
 
@@ -136,7 +140,7 @@ class Custody:
         Args:
             asked: when it was asked for; a lease may begin as early as that, if the answer was on its way for long.
             came: when it was there. A poll waits for most of its time, so of that a part of a lease counts at most.
-            early: from 0 to 1, at random: how much of its margin before half-time it is to be renewed.
+            early: from 0 to 1, at random: how much of the spread before half-time all of it is to be renewed.
         """
         leases = self._leases(items)
         identities, broken = self._identities(items)
@@ -145,17 +149,16 @@ class Custody:
             arrival.fresh.extend(items)
             return arrival
         with self._changed:
-            due = self.due()
+            due = self._earliest()
             if not broken and len(set(leases)) == 1 and self._are_new(items, identities):  # as nearly always
                 self._hold_all(items, identities, begin(leases[0], asked, came), leases[0], early)
                 arrival.fresh.extend(items)
             else:
                 for item, identity, lease in zip(items, identities, leases, strict=True):
                     self._receive_one(arrival, item, identity, begin(lease, asked, came), lease, early)
-            sooner = self.due() < due
+            sooner = self._earliest() < due
         if sooner:
-            for sleeper in list(self.sleepers):
-                sleeper.ring()
+            self._ring()
         return arrival
 
     def _receive_one(
@@ -239,7 +242,7 @@ class Custody:
         self._by_object.update(zip(map(id, items), holds, strict=True))
         self._by_identity.update(zip(identities, holds, strict=True))
         if self.lease is not None and self._renewed:
-            due = now + lease * (0.5 - MARGIN * early)
+            due = now + lease * (0.5 - SPREAD * early)
             for hold in holds:
                 self._renew_at(due, hold)
 
@@ -254,7 +257,7 @@ class Custody:
         if identity is not None:
             self._by_identity[identity] = hold
         if self.lease is not None and self._renewed:
-            self._renew_at(now + (until - now) * (0.5 - MARGIN * early), hold)
+            self._renew_at(now + (until - now) * (0.5 - SPREAD * early), hold)
 
     def _replace(self, hold: Hold, item: Any, now: float, until: float) -> None:
         """The same message again: its newer delivery is the one that counts. The older is still known by its object,
@@ -268,7 +271,7 @@ class Custody:
         hold.until = until
         hold.since = now
         hold.lost = False
-        if self.lease is not None and self._renewed and not hold.extending:
+        if self.lease is not None and self._renewed:
             self._renew_at(now + (until - now) * (0.5 - MARGIN), hold)
 
     # ------------------------------------------------------------------ meanwhile
@@ -329,16 +332,37 @@ class Custody:
 
     def due(self) -> float:
         """When the next renewal is due."""
+        with self._changed:
+            while self._due and not is_due(self._due[0]):
+                heapq.heappop(self._due)
+            return self._earliest()
+
+    def lateness(self, now: float) -> float:
+        """For how long a renewal has been due that nobody has begun; and note whether we are behind with them."""
+        assert self.lease is not None
+        late = max(0.0, now - self.due())
+        if late > max(self.lease * LATE, HICCUP):
+            self.behind = True
+        elif late < self.lease * IN_TIME:
+            self.behind = False
+        return late
+
+    def _earliest(self) -> float:
+        """When the next renewal is due, or of what has ended would have been."""
         try:
             return self._due[0][0]
         except IndexError:
             return NEVER
 
+    def _ring(self) -> None:
+        for sleeper in list(self.sleepers):
+            sleeper.ring()
+
     def _renew_at(self, due: float, hold: Hold) -> None:
         hold.due = due
         heapq.heappush(self._due, (due, next(self._count), hold))
         if len(self._due) > SLACK + 2 * len(self._by_object):  # most of them have ended
-            self._due = [entry for entry in self._due if entry[2].count and entry[0] == entry[2].due]
+            self._due = list(filter(is_due, self._due))
             heapq.heapify(self._due)
 
     def to_renew(self, most: int, now: float) -> list[Hold]:
@@ -349,12 +373,12 @@ class Custody:
         soon = now + self.lease * SOON
         with self._changed:
             while self._due and len(batch) < most:
-                due, _, hold = self._due[0]
+                due, _, hold = entry = self._due[0]
                 if due > (soon if batch else now):
                     break
                 heapq.heappop(self._due)
-                if not hold.count or due != hold.due:
-                    continue  # it has ended, or is to be renewed at another time
+                if not is_due(entry):
+                    continue
                 if hold.until <= now:
                     self._lose(hold)
                 if hold.lost:
@@ -366,7 +390,7 @@ class Custody:
                 if hold.quiet:
                     again.append((now + self._soon(hold, now), hold))  # it may not be taken back after all
                     continue
-                hold.extending = True
+                hold.extending += 1
                 batch.append(hold)
             for due, hold in again:
                 self._renew_at(due, hold)
@@ -387,11 +411,10 @@ class Custody:
         gone = {id(item) for item in lost}
         with self._changed:
             for hold, item in zip(batch, items, strict=True):
-                hold.extending = False
+                hold.extending -= 1
                 if not hold.count:
                     continue  # it has ended meanwhile
                 if hold.item is not item:  # a newer delivery has come, which was not asked for
-                    self._renew_at((asked + hold.until) / 2, hold)
                     continue
                 if id(hold.item) in gone:
                     self._lose(hold)
@@ -401,6 +424,7 @@ class Custody:
                 wait = self._soon(hold, asked) if failed else self.lease * (0.5 - MARGIN * early)
                 self._renew_at(asked + wait, hold)
             self._changed.notify_all()
+        self._ring()
 
     def _soon(self, hold: Hold, now: float) -> float:
         """Seconds until a renewal that did not come about is tried again: while there is time for a few tries."""
@@ -481,6 +505,12 @@ class Custody:
 
     def __len__(self) -> int:
         return len(self._by_object)
+
+
+def is_due(entry: tuple[float, int, Hold]) -> bool:
+    """False of what has ended, or is lost, or is to be renewed at another time."""
+    due, _, hold = entry
+    return hold.count > 0 and not hold.lost and due == hold.due
 
 
 def begin(lease: float, asked: float, came: float) -> float:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from ._bells import Latch
 from ._events import CallbackFailed, log
 from ._getter import Getter
-from ._keeper import Keeper
 from ._ledger import Leftover, Report, Stats
 from ._lifecycle import State
 from ._line import now, stack_of
@@ -51,10 +50,8 @@ class Drain:
         pool: Pool,
         loop: Loop,
         patience: Patience,
-        keeper: Callable[[], Keeper | None],
     ) -> None:
         self._stations = stations
-        self._keeper = keeper  # it may be revived meanwhile
         self._line = stations.line
         self._settling = stations.settling
         self._cleaner = stations.cleaner
@@ -145,13 +142,8 @@ class Drain:
             self._no_more_interrupts.wait(GLANCE)
 
     def _end_leases(self) -> None:
-        keeper = self._keeper()
-        if keeper is None:
-            return
-        keeper.close()
-        keeper.join(1)
-        if not keeper.ended:
-            self._abandoned(keeper.name, [], keeper.stack())
+        for hand in self._stations.keeper.end():
+            self._abandoned(hand.name, [], hand.stack())
 
     def _end_interrupter(self) -> None:
         self._no_more_interrupts.open()

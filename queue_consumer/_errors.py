@@ -99,17 +99,21 @@ class LeaseLost(BackendError):
 
 
 class Retry(Exception):
-    """Raised by a handler: not done, give the item back. Not an error, and not logged as one.
+    """Raised by a handler: not done, give the item back. Not an error, and not logged as one, unless it says so.
 
     Args:
         delay: seconds before the item is seen again; `None` asks the consumer's back-off.
+        error: what made it fail; then it is a failure as if this had been raised, but for the delay.
+        about: what the handler was about, for the log of that error.
     """
 
-    def __init__(self, delay: float | None = None) -> None:
+    def __init__(self, delay: float | None = None, *, error: BaseException | None = None, about: str = "") -> None:
         if delay is not None and not delay >= 0:
             raise ValueError(f"Retry: delay must be at least 0 seconds, or None; got {delay!r}")
         super().__init__(delay)
         self.delay = None if delay is None else float(delay)
+        self.error = error
+        self.about = about
 
 
 class Drop(Exception):

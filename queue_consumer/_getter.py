@@ -51,7 +51,7 @@ class Getter(Worker):
             while (waited := self._wait_for_room()) is not None:
                 self.doing = "yes"
                 while True:  # as in the loop of the thread handlers
-                    if share.left <= share.lent or line.asked or line.paused:
+                    if share.left <= share.lent or line.asked or line.paused or self.lane.behind:
                         break
                     took = self.fetch(waited)
                     waited = 0.0
@@ -278,7 +278,7 @@ class Getter(Worker):
     def _has_room(self) -> bool:
         if self.line.paused:
             self.doing = "paused"
-        elif self.lane.custody is not None and self.lane.custody.behind:
+        elif self.lane.behind:
             self.doing = "leases are behind"
         elif self.line.belt.behind():
             self.doing = "cleanup is behind"

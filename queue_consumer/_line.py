@@ -61,6 +61,11 @@ class Lane:
         """True if the item's lease is lost."""
         return self.custody is not None and self.custody.lost(item, now())
 
+    @property
+    def behind(self) -> bool:
+        """True if its leases cannot be renewed in time, so that no more should be fetched."""
+        return self.custody is not None and self.custody.behind
+
     def enter(self) -> None:
         """A getter begins to fetch."""
         with self._lock:

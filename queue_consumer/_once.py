@@ -38,9 +38,7 @@ class Once:
             BaseException: what `get` raised; the items that it gave before are handled all the same.
         """
         options, belt = self._stations.options, self._stations.line.belt
-        keeper = self._stations.keeper()
-        if keeper is not None:
-            keeper.start()
+        self._stations.keeper.start()
         errors = [getter.fetch_once(options.handlers * options.size) for getter in self._getters]
         try:
             if belt.sorter is not None:
@@ -54,10 +52,7 @@ class Once:
                 self._stations.settling.clear_belt(self._getters[0].tally)
                 self._clean()
             finally:
-                if keeper is not None:
-                    keeper.close()
-                    keeper.join(1)
-                    self._stations.line.ledger.fold(keeper.tally)
+                self._stations.keeper.end()
         for error in errors:
             if error is not None:
                 raise error
@@ -102,7 +97,8 @@ class Once:
         ledger = self._stations.line.ledger
         for getter in self._getters:
             ledger.fold(getter.tally)
-        ledger.fold(self._hand.tally)
+        for worker in (self._hand, *self._stations.keeper.hands):
+            ledger.fold(worker.tally)
 
     def holds(self) -> list[list[Any]]:
         """The items in its hands, for the ledger's count."""

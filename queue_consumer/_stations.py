@@ -11,7 +11,7 @@ from ._belt import Belt
 from ._cleaner import Cleaner
 from ._events import Observers
 from ._getter import Getter
-from ._keeper import Keeper, renews
+from ._keeper import Keeper
 from ._lanes import Sorter
 from ._ledger import Ledger
 from ._line import Lane, Line, now
@@ -23,7 +23,7 @@ from ._supervision import Supervision
 
 
 class Stations:
-    """One line: the belt, what decides on items, what cleans them up; and the makers of getters and pools."""
+    """One line: the belt, what decides on items, cleans them up, renews leases; and the makers of getters and pools."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Stations:
         self.cleaner = self.settling.cleaner = Cleaner(
             self.line, most=options.getters, dead_letter=options.dead_letter, delay_of=self.settling.delay_of
         )
+        self.keeper = Keeper(self.line, self.settling)
 
     def getters(self) -> list[Getter]:
         """As many as the options say; of several lanes, at least one for each; of one with keys, one."""
@@ -67,10 +68,6 @@ class Stations:
 
     def getter(self, name: str, lane: Lane) -> Getter:
         return Getter(self.line, lane, name, self.settling, self.options.pause)
-
-    def keeper(self) -> Keeper | None:
-        """Who renews leases, if there are any to renew."""
-        return Keeper(self.line, self.settling) if any(map(renews, self.line.lanes)) else None
 
     def pool(self, context: contextvars.Context, policy: Supervision) -> Pool:
         """The pool of the options, not started. `context`: what every handler call gets a copy of."""

@@ -13,7 +13,7 @@ from ._drain import Drain
 from ._errors import SupervisionError
 from ._events import CallbackFailed, ConsumerStopped, HandlerStuck, Stalled, WorkerDied, WorkerRevived, ids_of, log
 from ._getter import Getter
-from ._keeper import Keeper
+from ._keeper import Renewer
 from ._ledger import Report, Stats
 from ._line import Worker, now
 from ._loops import Loop
@@ -38,7 +38,7 @@ class Supervisor(Worker):
         self.pool = pool
         self.cleaner = stations.cleaner
         self.getters = stations.getters()
-        self.keeper = stations.keeper()
+        self.keeper = stations.keeper
         self.draining = Latch()
         self.stopped = Latch()
         self.report: Report | None = None
@@ -58,8 +58,7 @@ class Supervisor(Worker):
         """Start the line: everything but the pool, which runs already."""
         try:
             self.cleaner.hire()
-            if self.keeper is not None:
-                self.keeper.start()
+            self.keeper.start()
             for getter in self.getters:
                 getter.start()
             super().start()
@@ -79,7 +78,7 @@ class Supervisor(Worker):
                 self.mind()
             if self.deadline is None:
                 self.deadline = now() + DRAIN_TIME
-            drain = Drain(self._stations, self.getters, self.pool, self._loop, self, lambda: self.keeper)
+            drain = Drain(self._stations, self.getters, self.pool, self._loop, self)
             self.report = drain.run(self._stats)
             if self.failure is not None:
                 self.failure.report = self.report
@@ -139,8 +138,8 @@ class Supervisor(Worker):
     def _sightings(self) -> list[Sighting]:
         sightings: list[Sighting] = []
         # A getter that dies while the line is to stop has only stopped.
-        keepers = () if self.keeper is None else (self.keeper,)
-        for worker in (*(() if self.line.asked else self.getters), *self.cleaner.hands, *keepers):
+        getters = () if self.line.asked else self.getters
+        for worker in (*getters, *self.cleaner.hands, *self.keeper.hands):
             gone = worker.ended and not worker.finished
             error = repr(worker.error)
             sightings.append(Sighting(worker.name, not gone, error, worker.productive))
@@ -183,8 +182,8 @@ class Supervisor(Worker):
                 self.line.asked = True
 
     def _worker(self, place: str) -> Worker:
-        workers = (*self.getters, *self.cleaner.hands, *self.pool.everybody(), self.keeper)
-        return next(worker for worker in workers if worker is not None and worker.name == place)
+        workers = (*self.getters, *self.cleaner.hands, *self.keeper.hands, *self.pool.everybody())
+        return next(worker for worker in workers if worker.name == place)
 
     def _revive(self, place: str) -> None:
         match self._worker(place):
@@ -196,10 +195,8 @@ class Supervisor(Worker):
                     new.start()
             case Hand() as hand:
                 self.cleaner.replace(hand)
-            case Keeper():
-                self.keeper = self._stations.keeper()
-                if self.keeper is not None:
-                    self.keeper.start()
+            case Renewer() as hand:
+                self.keeper.replace(hand)
             case Handler() as handler:
                 self.pool.replace(handler)
             case other:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester"]  # for tests of what we have for pytest
+
 # Nothing here is judged by the clock, and examples are drawn anew in every run; the failing one is printed.
 settings.register_profile(
     "tests", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow], max_examples=100

@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handlers", "memory", "observers"),
     ("__init__",),
 )
-ROOMS = ("__main__", "cli", "subscribers", "telemetry", "testing")
+ROOMS = ("__main__", "cli", "jobs", "subscribers", "telemetry", "testing")
 PURE = ("_chunk", "_supervision", "_lifecycle", "policies")
 IMPURE = {"threading", "time", "queue", "concurrent", "asyncio", "logging"}
 

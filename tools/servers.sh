@@ -1,11 +1,11 @@
 #!/bin/sh
-# Usage: servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener]
+# Usage: servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener] [sqs_workers]
 #
 # Installs the SQS servers that the tests run against, each in an environment of its own, .venv/servers/<name>: they pin
 # libraries that the project must not be pinned to. So does aio, which is no server: it has aiobotocore, and pytest for
-# what is tested on it. Nor is multi_sqs_listener, which the demo shows beside ours. What is in place already, by the
-# stamps, costs no network and no word; all that is said goes to standard error. pip and npm are used as the user set
-# them up.
+# what is tested on it. Nor are multi_sqs_listener, which the demo shows beside ours, and sqs_workers, whose messages we
+# read, and which reads ours. What is in place already, by the stamps, costs no network and no word; all that is said
+# goes to standard error. pip and npm are used as the user set them up.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -94,11 +94,12 @@ install() {
     mark_done "$venv/.made" "$@"
 }
 
-[ $# -gt 0 ] || stop "Usage: tools/servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener]"
+[ $# -gt 0 ] || stop "Usage: tools/servers.sh [ministack] [fauxqs] [localstack] [aio] [multi_sqs_listener] [sqs_workers]"
 for name in "$@"; do
     case $name in
-        ministack | fauxqs | localstack | aio | multi_sqs_listener) ;;
-        *) stop "There is no server named $name; there are ministack, fauxqs and localstack, aio and multi_sqs_listener." ;;
+        ministack | fauxqs | localstack | aio | multi_sqs_listener | sqs_workers) ;;
+        *) stop "There is no server named $name; there are ministack, fauxqs and localstack, aio, multi_sqs_listener," \
+            "sqs_workers." ;;
     esac
 done
 mkdir -p .venv/servers

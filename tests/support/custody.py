@@ -94,6 +94,8 @@ class LeasedQueue(MemoryQueue[Any]):
         with self.changed:
             if not call:
                 self.violations.append("extend() was called with no items")
+            if any(among(item, running) for item in call for running in self._running):
+                self.violations.append(f"extend() of {call} while another one of the same runs")
             self._running.append(call)
             self.extensions.append(Extension(call, seconds))
             self.changed.notify_all()

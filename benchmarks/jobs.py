@@ -1,0 +1,133 @@
+"""Jobs per second: a task that does nothing, called by name with one argument in JSON, in threads, from memory.
+
+Everybody has a backlog before the clock starts, but for taskiq, which runs where it sends. Ours ends with the cleanup
+of the last message, by the queue's own count; theirs as soon as they have nothing left.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import threading
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import peers
+from contender import Contender, Sample, cpus, rate
+from queue_consumer import Consumer, MemoryMessage, MemoryQueue
+from queue_consumer.jobs import Jobs
+
+TOPIC = "jobs"
+
+
+class CountingQueue(MemoryQueue[MemoryMessage]):
+    """A `MemoryQueue` that tells when the last of so many messages has been cleaned up."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.left = total
+        self.finished = threading.Event()
+        self.finished_at = 0.0
+        self._counting = threading.Lock()
+
+    def cleanup(self, items: Sequence[MemoryMessage]) -> None:
+        super().cleanup(items)
+        with self._counting:
+            self.left -= len(items)
+            if not self.left:
+                self.finished_at = perf_counter()
+                self.finished.set()
+
+
+def nothing(number: int) -> None:
+    """The job."""
+
+
+def ours(items: int, *, chunk: int) -> Sample:
+    """A registry as the handler of a consumer with default options."""
+    queue = CountingQueue(items)
+    jobs = Jobs(queue)
+    task = jobs.connect("nothing", nothing)
+    for number in range(items):
+        task.delay(number=number)
+    consumer: Consumer[Any] = Consumer(queue, jobs, messages_bulk_size=chunk)
+    gc.collect()
+    started = perf_counter()
+    consumer.start()
+    queue.finished.wait()
+    seconds = queue.finished_at - started
+    report = consumer.shutdown()
+    if not report.balanced or report.stats.cleaned != items:
+        raise AssertionError(f"{items} jobs were sent; {report}")
+    return rate(items, seconds)
+
+
+def sqs_workers(items: int, *, workers: int) -> Sample:
+    """Job queues with the codec JSON on a MemorySession, one thread each, with a backlog of a hundred at a time.
+
+    Its in-memory queue looks at every waiting message on each receive: a long backlog would measure only that.
+    """
+    package, memory = peers.peer("sqs_workers"), peers.peer("sqs_workers.memory_sqs")
+    environment = package.SQSEnv(session=memory.MemorySession(), codec="json")
+    backlog = min(100, items)
+    queues: list[Any] = []
+    for number in range(workers):
+        queue = environment.queue(f"q{number}")
+        environment.sqs_resource.create_queue(QueueName=environment.get_sqs_queue_name(queue.name), Attributes={})
+        queue.connect_processor("nothing", nothing)
+        queues.append(queue)
+
+    def work(queue: Any) -> None:
+        left = backlog
+        while left > 0:
+            left -= queue.process_batch().succeeded_count()
+
+    done, seconds = 0, 0.0
+    while done < items:
+        for queue in queues:
+            for number in range(backlog):
+                queue.add_job("nothing", number=number)
+        threads = [threading.Thread(target=work, args=(queue,)) for queue in queues[1:]]
+        started = perf_counter()
+        for thread in threads:
+            thread.start()
+        work(queues[0])
+        for thread in threads:
+            thread.join()
+        seconds += perf_counter() - started
+        done += backlog * workers
+    return rate(done, seconds)
+
+
+def _peer(name: str, measure: Any, items: int) -> Contender:
+    return Contender(topic=TOPIC, kind="peer", name=name, measure=measure, items=items, few=200)
+
+
+_WORKERS = sorted({cpus(), 1}, reverse=True)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+CONTENDERS = [
+    *(_peer(f"huey MemoryHuey, {_threads(n)}", functools.partial(peers.huey, workers=n), 60_000) for n in _WORKERS),
+    _peer(f"dramatiq StubBroker, {_threads(cpus())}", peers.dramatiq, 15_000),
+    _peer("taskiq InMemoryBroker, 1 loop", peers.taskiq, 15_000),
+    *(
+        _peer(f"sqs-workers MemorySession, {_threads(n)}", functools.partial(sqs_workers, workers=n), 30_000)
+        for n in _WORKERS
+    ),
+    *(
+        Contender(
+            topic=TOPIC,
+            kind="ours",
+            name=f"Jobs, chunk of {chunk}",
+            measure=functools.partial(ours, chunk=chunk),
+            items=100_000,
+            few=500,
+        )
+        for chunk in (1, 10)
+    ),
+]
