@@ -1025,7 +1025,7 @@ def test_a_getter_that_has_room_stops_when_leases_are_behind(monkeypatch: pytest
     consumer = Consumer(queue, handle, 1, 1, prefetch=1_000_000, observers=[note])
     with consumer:
         try:
-            until(lambda: consumer.stats().fetching == "leases are behind", "it says why it does not fetch")
+            until(lambda: late and consumer.stats().fetching == "leases are behind", "it says why it does not fetch")
             assert consumer.stats().received <= late[0] + 2
         finally:
             unblock.set()
