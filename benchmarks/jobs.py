@@ -77,27 +77,7 @@ def sqs_workers(items: int, *, workers: int) -> Sample:
         environment.sqs_resource.create_queue(QueueName=environment.get_sqs_queue_name(queue.name), Attributes={})
         queue.connect_processor("nothing", nothing)
         queues.append(queue)
-
-    def work(queue: Any) -> None:
-        left = backlog
-        while left > 0:
-            left -= queue.process_batch().succeeded_count()
-
-    done, seconds = 0, 0.0
-    while done < items:
-        for queue in queues:
-            for number in range(backlog):
-                queue.add_job("nothing", number=number)
-        threads = [threading.Thread(target=work, args=(queue,)) for queue in queues[1:]]
-        started = perf_counter()
-        for thread in threads:
-            thread.start()
-        work(queues[0])
-        for thread in threads:
-            thread.join()
-        seconds += perf_counter() - started
-        done += backlog * workers
-    return rate(done, seconds)
+    return peers.emptied(queues, items, backlog, lambda queue, number: queue.add_job("nothing", number=number))
 
 
 def _peer(name: str, measure: Any, items: int) -> Contender:

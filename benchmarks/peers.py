@@ -11,6 +11,7 @@ import functools
 import importlib
 import os
 import threading
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -97,25 +98,29 @@ def sqs_workers(items: int, *, workers: int) -> Sample:
     package, memory = peer("sqs_workers"), peer("sqs_workers.memory_sqs")
     environment = package.SQSEnv(session=memory.MemorySession())
     backlog = min(100, items)
-    queues = []
+    queues: list[Any] = []
     for number in range(workers):
         raw = environment.queue(f"q{number}", package.RawQueue)
         environment.sqs_resource.create_queue(QueueName=environment.get_sqs_queue_name(raw.name), Attributes={})
         raw.raw_processor()(workloads.one)
         queues.append(raw)
+    return emptied(queues, items, backlog, lambda raw, number: raw.add_raw_job(str(number)))
 
-    def work(raw: Any) -> None:
+
+def emptied(queues: list[Any], items: int, backlog: int, add: Callable[[Any, int], object]) -> Sample:
+    """Queues of sqs-workers, worked off by a thread each, with a backlog of so many at a time."""
+
+    def work(queue: Any) -> None:
         left = backlog
         while left > 0:
-            left -= raw.process_batch().succeeded_count()
+            left -= queue.process_batch().succeeded_count()
 
-    done = 0
-    seconds = 0.0
+    done, seconds = 0, 0.0
     while done < items:
-        for raw in queues:
+        for queue in queues:
             for number in range(backlog):
-                raw.add_raw_job(str(number))
-        threads = [threading.Thread(target=work, args=(raw,)) for raw in queues[1:]]
+                add(queue, number)
+        threads = [threading.Thread(target=work, args=(queue,)) for queue in queues[1:]]
         started = perf_counter()
         for thread in threads:
             thread.start()
@@ -123,7 +128,7 @@ def sqs_workers(items: int, *, workers: int) -> Sample:
         for thread in threads:
             thread.join()
         seconds += perf_counter() - started
-        done += backlog * workers
+        done += backlog * len(queues)
     return rate(done, seconds)
 
 

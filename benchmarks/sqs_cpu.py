@@ -7,7 +7,6 @@ until after the last delete; imports, clients and the first connection are made 
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import json
 import subprocess
@@ -103,15 +102,9 @@ def handle(message: Any) -> None:
     """Nothing."""
 
 
-def has_transport() -> bool:
-    return "transport" in inspect.signature(SQSQueue).parameters
-
-
 def ours(items: int, *, handlers: int = 1, chunk: int = 1, transport: str = "boto3") -> Sample:
     """A whole consumer, from `start()` to the end of `shutdown()`."""
-    if transport != "boto3" and not has_transport():
-        raise NotInstalled(f"SQSQueue has no transport={transport!r} here")
-    options: dict[str, Any] = {"transport": transport} if has_transport() else {}
+    options: dict[str, Any] = {"transport": transport}
     with Stand() as stand:
         queues: dict[str, SQSQueue] = {}
 

@@ -30,7 +30,7 @@ PERIODS = 2  # each half a lease, in which every message is renewed once
 RENEW = "ChangeMessageVisibilityBatch"
 
 SHORT_LEASE = 4
-SLOW_CALL = 0.2  # seconds that a call takes that renews ten: so a hundred messages can be held for half a lease
+SLOW_CALL = 1.6  # seconds that a call takes that renews ten: eight at a time hold a hundred messages for half a lease
 PACE = 24  # messages a second that come
 LOOK = 0.25
 

@@ -61,7 +61,7 @@ class Consumer(Generic[T]):
             library and of asyncio work as they are. An object with `lanes` is several queues.
         handler: a function of an iterator of items; None: the queue's own `handler`. *Asking for the next item is the
             receipt for the last*, so a handler finishes an item before it takes the next. An `async def` runs in
-            coroutines.
+            coroutines. With `pool="coroutines"` its attribute `asynchronous`, if it has one, is called in its place.
         max_workers: getters, the threads that call `get()`; None: as many as CPUs.
         max_handlers: handlers that run at once; None: as many as CPUs.
         messages_bulk_size: most items that one call of the handler is given.

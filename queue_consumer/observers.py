@@ -142,8 +142,8 @@ def sentence_of(event: Event) -> str:
             return f"{event.callback} raised: {event.error}"
         case ConsumerStopped():
             return str(event.report)
-        case _:
-            return repr(event)
+        case _:  # an event of a room, whose words may be those of a message
+            return type(event).__name__
 
 
 def handled(event: ChunkHandled) -> str:

@@ -176,6 +176,20 @@ def test_log_has_a_line_for_every_kind_of_event() -> None:
     assert {type(event).__name__ for event, _, _ in LINES} == kinds
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfARoom(Event):
+    """An event that the line does not know."""
+
+    message: str
+
+
+def test_log_shows_nothing_of_events_that_it_does_not_know(caplog: pytest.LogCaptureFixture) -> None:
+    """Only their names, since what they carry may be a body."""
+    with caplog.at_level(logging.INFO, logger="queue_consumer"):
+        LogObserver()(OfARoom(message="SECRET"))
+    assert caplog.messages == ["OfARoom"]
+
+
 def test_log_is_silent_about_empty_gets(caplog: pytest.LogCaptureFixture) -> None:
     """An idle consumer fills no log."""
     caplog.set_level(logging.DEBUG, "queue_consumer")

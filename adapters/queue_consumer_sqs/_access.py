@@ -10,25 +10,30 @@ from urllib.parse import urlsplit
 
 from ._transport import TransportName
 
-__all__ = ["Access", "AccessOptions"]
+__all__ = ["Access", "AccessOptions", "ReachOptions"]
 
 REGION = re.compile(r"(?<![a-z0-9-])[a-z]{2}(?:-[a-z]+)+-[0-9]+(?=\.)")  # in the name of a host of AWS
 OF_ITS_OWN = re.compile(r"\.vpce\.|^sqs-fips\.")  # endpoints that boto3 would not choose by the region
 
 
-class AccessOptions(TypedDict, total=False):
-    """What `Access` takes, for whoever passes it on."""
+class ReachOptions(TypedDict, total=False):
+    """What `Access` takes, but for what sqs-mega has names of its own for, and what queues have alone."""
 
-    region: str | None
     profile: str | None
-    account_id: str | None
-    access_key_id: str | None
-    secret_access_key: str | None
     session_token: str | None
     endpoint_url: str | None
     retries: Mapping[str, Any] | None
     session: Any
     client: Any
+
+
+class AccessOptions(ReachOptions, total=False):
+    """What `Access` takes, for whoever passes it on."""
+
+    region: str | None
+    account_id: str | None
+    access_key_id: str | None
+    secret_access_key: str | None
     prefix: str
     transport: TransportName | None
 
@@ -82,17 +87,23 @@ class Access:
             raise ValueError("access_key_id and secret_access_key must be given together, or neither")
 
     @classmethod
-    def of(cls, whose: str, options: AccessOptions) -> Access:
-        """What was passed on by whoever takes `AccessOptions`.
+    def of(
+        cls, whose: str, options: AccessOptions | ReachOptions, known: type[Any] = AccessOptions, **named: str | None
+    ) -> Access:
+        """What was passed on by whoever takes `AccessOptions`, or others that are `known`.
+
+        Args:
+            named: what has other names there.
 
         Raises:
             TypeError: it has no such parameter.
         """
-        names = [field.name for field in fields(cls)]
+        names = known.__annotations__
         for name in options:
             if name not in names:
                 raise TypeError(f"{whose} has no parameter {name!r}; how it is reached is said by {', '.join(names)}")
-        return cls(**options)
+        given: Any = {**options, **named}
+        return cls(**given)
 
     def __repr__(self) -> str:
         shown = ("region", "profile", "account_id", "endpoint_url", "prefix")  # no secrets

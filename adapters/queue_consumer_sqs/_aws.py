@@ -12,18 +12,7 @@ from typing import Any
 
 from ._access import Access
 from ._borrowed import Unsupported, borrow
-from ._boto import (
-    CONNECT_TIMEOUT,
-    CONNECTIONS,
-    ONE_ATTEMPT,
-    READ_TIMEOUT,
-    RETRIES,
-    Boto3,
-    Clients,
-    library,
-    make_cuttable,
-    service_error,
-)
+from ._boto import CONNECT_TIMEOUT, READ_TIMEOUT, Boto3, Clients
 from ._cut import Cut, Poll
 from ._errors import BadCredentials, SQSError
 from ._lean import Lean
@@ -31,17 +20,7 @@ from ._meter import Meter
 from ._translation import translated, translating
 from ._transport import SQSClient, TransportName
 
-__all__ = [
-    "CONNECTIONS",
-    "CONNECT_TIMEOUT",
-    "ONE_ATTEMPT",
-    "READ_TIMEOUT",
-    "RETRIES",
-    "Client",
-    "library",
-    "make_cuttable",
-    "service_error",
-]
+__all__ = ["Client"]
 
 log = logging.getLogger("queue_consumer.sqs")
 

@@ -45,15 +45,16 @@ _running = threading.local()  # .poll: the one that this thread makes
 class Clients:
     """The two boto3 clients of one access. Made when first needed, or of the one that the user gave."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, service: str = "sqs") -> None:
         self.access = access
+        self._service = service
         self._lock = threading.Lock()
         self._session: Any = access.session
         self._polls: Any = None
         self._work: Any = None
         self._process = os.getpid()
         if access.client is not None:
-            refuse_parts(access.client)
+            refuse_parts(access.client, service)
 
     @property
     def session(self) -> Any:
@@ -74,7 +75,7 @@ class Clients:
         with self._lock:
             if self._work is None:
                 self._work = self.access.client or make_client(
-                    self.session, self.access, self.access.retries or RETRIES, READ_TIMEOUT
+                    self.session, self.access, self.access.retries or RETRIES, READ_TIMEOUT, service=self._service
                 )
             return self._work
 
@@ -145,7 +146,13 @@ class Boto3:
 
 
 def make_client(
-    session: Any, access: Access, retries: Mapping[str, Any], read_timeout: float, *, checks: bool = True
+    session: Any,
+    access: Access,
+    retries: Mapping[str, Any],
+    read_timeout: float,
+    *,
+    service: str = "sqs",
+    checks: bool = True,
 ) -> Any:
     """A client of this access.
 
@@ -154,7 +161,7 @@ def make_client(
     """
     config = library("botocore.config")
     client = session.client(
-        "sqs",
+        service,
         region_name=access.region,
         endpoint_url=access.endpoint_url,
         aws_access_key_id=access.access_key_id,
@@ -169,7 +176,7 @@ def make_client(
             **named(session),
         ),
     )
-    refuse_parts(client)
+    refuse_parts(client, service)
     return client
 
 
@@ -210,11 +217,11 @@ def close_client(client: Any) -> None:
     client.close()
 
 
-def refuse_parts(client: Any) -> None:
+def refuse_parts(client: Any, service: str) -> None:
     """Let an answer of which the end is missing be an error; botocore takes it for one that says nothing."""
     events = getattr(getattr(client, "meta", None), "events", None)
     if events is not None:
-        events.register("before-parse.sqs", check_whole, unique_id="queue_consumer_sqs")
+        events.register(f"before-parse.{service}", check_whole, unique_id="queue_consumer_sqs")
 
 
 def check_whole(response_dict: Mapping[str, Any], **_: Any) -> None:

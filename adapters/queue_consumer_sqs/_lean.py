@@ -1,7 +1,7 @@
 """The lean transport: the same requests as boto3's, written and read with as little work as they take.
 
 botocore says where to, in whose name, and by which rules (`_borrowed`); signatures, connections and HTTP are our own.
-Nine tenths of what a call costs with boto3 is done once here, or not at all: requests differ in a body, a date and a
+Most of what a call costs with boto3 is done once here, or not at all: requests differ in a body, a date and a
 signature.
 """
 

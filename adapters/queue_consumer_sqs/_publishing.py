@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from queue_consumer.subscribers import Encoded
 
-from ._access import Access
+from ._access import Access, ReachOptions
 from ._errors import FailedEntry, SendError
 from ._limits import BATCH_SIZE
 from ._send import Calls, entry_of, size_of
@@ -49,29 +49,21 @@ class Publisher:
         aws_access_key_id: str | None,
         aws_secret_access_key: str | None,
         region_name: str | None,
-        profile: str | None,
-        session_token: str | None,
-        endpoint_url: str | None,
-        retries: Mapping[str, Any] | None,
-        session: Any,
-        client: Any,
         content_type: bool,
         log_bodies: bool,
+        reached_by: ReachOptions,
     ) -> None:
         for name, flag in (("content_type", content_type), ("log_bodies", log_bodies)):
             given: Any = flag
             if not isinstance(given, bool):
                 raise TypeError(f"{name} must be True or False; got {given!r}")
-        self._access = Access(
+        self._access = Access.of(
+            type(self).__name__,
+            reached_by,
+            ReachOptions,
             region=region_name,
-            profile=profile,
             access_key_id=aws_access_key_id,
             secret_access_key=aws_secret_access_key,
-            session_token=session_token,
-            endpoint_url=endpoint_url,
-            retries=retries,
-            session=session,
-            client=client,
         )
         self._content_type = content_type
         self._log_bodies = log_bodies

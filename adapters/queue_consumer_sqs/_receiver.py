@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from queue_consumer.subscribers import Decoder, DecodingError, EmbeddedMessage, PayloadType
 
-from ._access import Access
+from ._access import Access, ReachOptions
 from ._aws import Client
 from ._cut import Poll
 from ._errors import InvalidRequest
@@ -84,23 +84,15 @@ class SqsReceiver:
         visibility_timeout: float = 30,
         *,
         decoder: Decoder | None = None,
-        profile: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
+        **reached_by: Unpack[ReachOptions],
     ) -> None:
-        self._access = Access(
+        self._access = Access.of(
+            "SqsReceiver",
+            reached_by,
+            ReachOptions,
             region=region_name,
-            profile=profile,
             access_key_id=aws_access_key_id,
             secret_access_key=aws_secret_access_key,
-            session_token=session_token,
-            endpoint_url=endpoint_url,
-            retries=retries,
-            session=session,
-            client=client,
         )
         check_settings(max_number_of_messages, wait_time_seconds, visibility_timeout)
         self.queue_url = None if queue_url is None else check_url(queue_url)

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from queue_consumer.subscribers import SubscriptionConfirmation
 
-from ._access import Access
-from ._aws import library
-from ._errors import SQSError, Throttled
+from ._access import Access, ReachOptions
+from ._boto import Clients
+from ._errors import BadCredentials, SQSError, Throttled
 from ._translation import translated
 
 __all__ = ["SNS", "SnsCalls", "TopicNotFound", "check_topic", "queue_policy"]
 
 TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]*):[0-9]*:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
-TIMEOUT = 10.0
-CONNECT_TIMEOUT = 2.0
-CONNECTIONS = 50
-RETRIES = {"mode": "standard", "total_max_attempts": 3}
 
 
 class TopicNotFound(SQSError):
@@ -55,8 +50,7 @@ class SnsCalls:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._client: Any = access.client
-        self._lock = threading.Lock()
+        self._clients = Clients(access, "sns")
 
     def at(self, topic_arn: str) -> SnsCalls:
         """The same, in the region that the topic says, if none was given."""
@@ -72,43 +66,20 @@ class SnsCalls:
             SQSError: of the kind that it is, `from` what boto3 raised.
         """
         try:
-            answer: dict[str, Any] = getattr(self._opened(), operation)(**arguments)
+            answer: dict[str, Any] = getattr(self._clients.work, operation)(**arguments)
             return answer
         except SQSError:
             raise
         except Exception as error:
             ours = translated(error, operation.replace("_", " "))
+            if isinstance(ours, BadCredentials):
+                self._clients.renew()  # for the next call
             message = ours.message.replace("SQS would not", "SNS would not", 1)
             raise KINDS.get(ours.code, type(ours))(message, ours.code) from error
 
-    def _opened(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                access = self._access
-                config = library("botocore.config")
-                session = access.session or library("boto3").session.Session(profile_name=access.profile)
-                self._client = session.client(
-                    "sns",
-                    region_name=access.region,
-                    endpoint_url=access.endpoint_url,
-                    aws_access_key_id=access.access_key_id,
-                    aws_secret_access_key=access.secret_access_key,
-                    aws_session_token=access.session_token,
-                    config=config.Config(
-                        retries=dict(access.retries or RETRIES),
-                        connect_timeout=CONNECT_TIMEOUT,
-                        read_timeout=TIMEOUT,
-                        max_pool_connections=CONNECTIONS,
-                    ),
-                )
-            return self._client
-
     def close(self) -> None:
         """Close what is ours; a client that was given stays open."""
-        with self._lock:
-            client, self._client = self._client, self._access.client
-        if client is not None and client is not self._access.client:
-            client.close()
+        self._clients.close()
 
 
 class SNS:
@@ -123,28 +94,19 @@ class SNS:
         self,
         *,
         region: str | None = None,
-        profile: str | None = None,
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
+        **reached_by: Unpack[ReachOptions],
     ) -> None:
-        self._calls = SnsCalls(
-            Access(
-                region=region,
-                profile=profile,
-                access_key_id=access_key_id,
-                secret_access_key=secret_access_key,
-                session_token=session_token,
-                endpoint_url=endpoint_url,
-                retries=retries,
-                session=session,
-                client=client,
-            )
+        access = Access.of(
+            "SNS",
+            reached_by,
+            ReachOptions,
+            region=region,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
         )
+        self._calls = SnsCalls(access)
 
     def create(self, name: str) -> str:
         """The ARN of the topic of this name, made if it is not there. One that ends in `.fifo` is FIFO.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from queue_consumer.subscribers import SubscriptionConfirmation, encode
 
+from ._access import ReachOptions
 from ._publishing import BinaryEncoding, Publisher, as_entry, encoding_of, raw_of
 from ._send import Calls, size_of
 from ._sns import SnsCalls, check_topic
@@ -40,28 +41,11 @@ class SnsPublisher(Publisher):
         region_name: str | None = None,
         topic_arn: str | None = None,
         *,
-        profile: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
         content_type: bool = True,
         log_bodies: bool = False,
+        **reached_by: Unpack[ReachOptions],
     ) -> None:
-        super().__init__(
-            aws_access_key_id,
-            aws_secret_access_key,
-            region_name,
-            profile,
-            session_token,
-            endpoint_url,
-            retries,
-            session,
-            client,
-            content_type,
-            log_bodies,
-        )
+        super().__init__(aws_access_key_id, aws_secret_access_key, region_name, content_type, log_bodies, reached_by)
         self.topic_arn = None if topic_arn is None else check_topic(topic_arn)
         self._any = SnsCalls(self._access)
         self._topics: dict[str, SnsCalls] = {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack
 
 from queue_consumer import Consumer, Event, Report, Stats, UsageError
 from queue_consumer.subscribers import Subscribers
 
-from ._access import Access
+from ._access import Access, ReachOptions
 from ._limits import VISIBILITY_TIMEOUT
 from ._message import SQSMessage
 from ._queue import SQSQueue
@@ -62,25 +62,15 @@ class SqsListener:
         backoff: Callable[[int], float] | None = None,
         stop_when: Callable[[Stats], bool] | None = None,
         observers: Iterable[Callable[[Event], object]] = (),
-        profile: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
+        **reached_by: Unpack[ReachOptions],
     ) -> None:
-        self._access: dict[str, Any] = {
+        keys = {
             "region": region_name,
-            "profile": profile,
             "access_key_id": aws_access_key_id,
             "secret_access_key": aws_secret_access_key,
-            "session_token": session_token,
-            "endpoint_url": endpoint_url,
-            "retries": retries,
-            "session": session,
-            "client": client,
         }
-        Access(**self._access)
+        Access.of("SqsListener", reached_by, ReachOptions, **keys)
+        self._reached_by: dict[str, Any] = {**keys, **reached_by}
         if queue_url is None:
             raise ValueError("Missing Queue URL")
         check_settings(max_number_of_messages, wait_time_seconds, visibility_timeout)
@@ -130,7 +120,7 @@ class SqsListener:
         with self._lock:
             if self._consumer is not None:
                 raise UsageError("listen: it was called before; make another listener")
-            queue = SQSQueue(self.queue_url, **self._access, **self._reading)
+            queue = SQSQueue(self.queue_url, **self._reached_by, **self._reading)
             try:
                 self._consumer = Consumer(queue, self.subscribers, max_workers=1, **self._options)
             except BaseException:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from queue_consumer.subscribers import encode
 
+from ._access import ReachOptions
 from ._aws import Client
 from ._limits import BATCH_BYTES
 from ._publishing import BinaryEncoding, Publisher, as_entry, encoding_of, raw_of
@@ -38,28 +39,11 @@ class SqsPublisher(Publisher):
         region_name: str | None = None,
         queue_url: str | None = None,
         *,
-        profile: str | None = None,
-        session_token: str | None = None,
-        endpoint_url: str | None = None,
-        retries: Mapping[str, Any] | None = None,
-        session: Any = None,
-        client: Any = None,
         content_type: bool = True,
         log_bodies: bool = False,
+        **reached_by: Unpack[ReachOptions],
     ) -> None:
-        super().__init__(
-            aws_access_key_id,
-            aws_secret_access_key,
-            region_name,
-            profile,
-            session_token,
-            endpoint_url,
-            retries,
-            session,
-            client,
-            content_type,
-            log_bodies,
-        )
+        super().__init__(aws_access_key_id, aws_secret_access_key, region_name, content_type, log_bodies, reached_by)
         self.queue_url = None if queue_url is None else check_url(queue_url)
         self._clients: dict[Any, Client] = {}
 

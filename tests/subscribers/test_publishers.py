@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -33,6 +34,7 @@ from queue_consumer.subscribers import Decoder as Decoding
 from queue_consumer_sqs import (
     SNS,
     AccessDenied,
+    BadCredentials,
     InvalidRequest,
     MessageType,
     PublishEntry,
@@ -48,6 +50,9 @@ from queue_consumer_sqs import (
     Unreachable,
     queue_policy,
 )
+from queue_consumer_sqs._access import Access
+from queue_consumer_sqs._boto import service_error
+from queue_consumer_sqs._sns import SnsCalls
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 FIFO_URL = URL + ".fifo"
@@ -214,7 +219,7 @@ def test_a_call_may_have_a_destination_of_its_own() -> None:
         (lambda q, t: q.publish("x", queue_url="orders"), ValueError, "queue_url must be the URL of a queue"),
         (lambda q, t: SqsPublisher(**as_any({"content_type": "x"})), TypeError, "content_type must be True or False"),
         (lambda q, t: SqsPublisher("id"), ValueError, "must be given together, or neither"),
-        (lambda q, t: SqsPublisher(**as_any({"queue": "x"})), TypeError, "unexpected keyword argument 'queue'"),
+        (lambda q, t: SqsPublisher(**as_any({"queue": "x"})), TypeError, "SqsPublisher has no parameter 'queue'"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_it_is(call: Any, error: type[Exception], words: str) -> None:
@@ -223,6 +228,16 @@ def test_what_cannot_be_sent_is_refused_before_it_is(call: Any, error: type[Exce
     with pytest.raises(error, match=words):
         call(to_queue(wire), to_topic(wire))
     assert wire.calls == []
+
+
+def test_keys_that_sns_refuses_are_looked_for_anew() -> None:
+    """At the next call, as for SQS."""
+    calls = SnsCalls(Access(region="eu-west-1"))
+    refusing = Mock(publish=Mock(side_effect=service_error("ExpiredToken", "too old", "Publish", 403)))
+    calls._clients = clients = Mock(work=refusing)
+    with pytest.raises(BadCredentials):
+        calls.call("publish", TopicArn="t", Message="m")
+    clients.renew.assert_called_once_with()
 
 
 @pytest.mark.parametrize(

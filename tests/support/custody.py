@@ -23,7 +23,7 @@ from support.line_pools import PoolKind
 
 PATIENCE = 20.0  # seconds after which a test that waits has failed; never waited for in one that passes
 LOOK = 0.002  # seconds between two looks at a gate or a flag, which ring no bell
-LEASE = 0.4  # seconds, where nothing runs out by itself
+LEASE = 1.2  # seconds, where nothing runs out by itself
 
 
 class Extension(NamedTuple):

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from .._aws import CONNECT_TIMEOUT, CONNECTIONS, ONE_ATTEMPT, READ_TIMEOUT, RETRIES, Client, library
+from .._aws import Client
+from .._boto import CONNECT_TIMEOUT, CONNECTIONS, ONE_ATTEMPT, READ_TIMEOUT, RETRIES, library
 from .._errors import BadCredentials, SQSError, Unreachable
 from .._translation import translating
 

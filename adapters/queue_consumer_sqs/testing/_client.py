@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec
 
-from .._aws import service_error
+from .._boto import service_error
 from . import _batches
 from ._account import Account
 from ._batches import Entry

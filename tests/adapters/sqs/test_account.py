@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from queue_consumer_sqs._account import SQS, PurgeInProgress, QueueExists
-from queue_consumer_sqs._aws import service_error
+from queue_consumer_sqs._boto import service_error
 from queue_consumer_sqs._errors import InvalidRequest, QueueNotFound, SQSError
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from queue_consumer import Consumer, each
 from queue_consumer_sqs import SQS, AccessDenied, Bus, PriorityBuses, QueueExists, RedriveError, SQSMessage, SQSQueue
-from queue_consumer_sqs._aws import service_error
+from queue_consumer_sqs._boto import service_error
 from queue_consumer_sqs.testing import MemorySQS
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"

@@ -19,7 +19,7 @@ import pytest
 from queue_consumer import BulkReceived, Consumer, each
 from queue_consumer.testing import RecordingObserver
 from queue_consumer_sqs import InvalidRequest, SQSError, SQSMessage, SQSQueue, Unreachable
-from queue_consumer_sqs._aws import make_cuttable
+from queue_consumer_sqs._boto import make_cuttable
 from queue_consumer_sqs._cut import Cut, Poll, no_poll
 from queue_consumer_sqs._health import Health
 from queue_consumer_sqs._polling import OVERDUE, Pace, Polling

@@ -15,7 +15,7 @@ import pytest
 
 from queue_consumer import UsageError
 from queue_consumer_sqs._account import SQS
-from queue_consumer_sqs._aws import service_error
+from queue_consumer_sqs._boto import service_error
 from queue_consumer_sqs._errors import AccessDenied, InvalidRequest, Unreachable
 from queue_consumer_sqs._redrive import MOVING, RedriveError, fresh_id, queue_name_of
 from queue_consumer_sqs._send import RETRIES

@@ -308,7 +308,7 @@ def test_one_poll_waits_at_an_idle_queue(proxied: Proxied, open_queue: Open) -> 
         await called(proxied, "ReceiveMessage", 2)
         getting[1].cancel()
         queue.interrupt()
-        assert await asyncio.gather(getting[0], getting[2]) == [[], []]
+        assert list(await asyncio.gather(getting[0], getting[2])) == [[], []]
 
     run(open_queue(proxied.make()), program)
     assert len(proxied.proxy.calls("ReceiveMessage")) == 2
