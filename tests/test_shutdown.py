@@ -29,6 +29,7 @@ from queue_consumer import (
     WorkerRevived,
 )
 from queue_consumer import _drain as drain_module
+from queue_consumer._pools.processes import ProcessHandler
 from queue_consumer.testing import RecordingObserver
 from support.deaths import family
 from support.lifecycle import PATIENCE, POOLS, ProbeQueue, consumer_of, count_walks, in_thread, reconcile, until
@@ -84,15 +85,26 @@ def test_handlers_end_at_the_next_item_boundary(pool: str, tmp_path: Any) -> Non
     """A handler in the middle of a chunk gets no further item; the one it held is consumed, the rest released."""
     gate, queue, consumer, events = held(tmp_path, pool, messages_bulk_size=4)
     consumer.stop()
-    until(lambda: consumer.state is State.DRAINING, "it drains")
-    until(lambda: queue.called("interrupt"), "the drain has begun")
-    if pool == "processes":
-        until(lambda: halted(consumer), "the child was told")
+    until(lambda: has_heard(consumer), "the handler was told to halt, and heard it")
     gate.open()
     stats = reconcile(consumer.shutdown(), queue)
     assert (stats.cleaned, stats.released, stats.failed) == (1, 3, 0)
     (handled,) = events.of(ChunkHandled)
     assert (handled.consumed, handled.handed_on) == ((gate.item,), ("ok-1", "ok-2", "ok-3"))
+
+
+def has_heard(consumer: Consumer[Any]) -> bool:
+    """Whether every handler knows that it is to halt. A child obeys in the order in which it is told."""
+    supervisor = consumer._supervisor
+    assert supervisor is not None
+    for handler in supervisor.pool.everybody():
+        if isinstance(handler, ProcessHandler):
+            child = handler._child
+            if child is None or not child.halted or "File" not in handler.stack():
+                return False
+        elif not all(chunk.halted for chunk in handler.held):
+            return False
+    return consumer.state is State.DRAINING
 
 
 def halted(consumer: Consumer[Any]) -> bool:
