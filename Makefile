@@ -5,7 +5,8 @@
 #   make test         the tests (ARGS="tests/test_chunk.py --count 200" is passed on to pytest), on two local SQS servers
 #   make fire         20,000 messages through everything that can go wrong with SQS; the verdict is of a log and journals
 #   make conformance  the SQS tests, long ones too, on LocalStack (which needs Python 3.13), on fauxqs and in memory
-#   make check        ruff, mypy --strict, pyright strict
+#   make check        ruff, mypy --strict, pyright strict; and whether the site can be made
+#   make docs         the site, in build/docs: guides, explanations, a reference; needs no network to be read
 #   make bench        the benchmarks: a table of ratios; JSON and a plot under benchmarks/results/
 #   make mutants      breaks one promise of the contract after another: each break must turn its test red
 #   make lock         renews the pins in requirements/
@@ -21,10 +22,10 @@ ARGS ?=
 JOBS ?= 4
 export PYTHON PYTHON313
 
-.PHONY: help demo test fire conformance check bench mutants lock clean
+.PHONY: help demo test fire conformance check docs bench mutants lock clean
 
 help:
-	@sed -n '4,16{s/^# *//;p;}' Makefile
+	@sed -n '4,17{s/^# *//;p;}' Makefile
 
 demo:
 	@py=$$(tools/setup.sh) && "$$py" examples/demo.py $(ARGS)
@@ -47,7 +48,10 @@ conformance:
 	if [ -n "$$failed" ]; then echo "Not as on the others:$$failed" >&2; exit 1; fi
 
 check:
-	@py=$$(tools/setup.sh check) && tools/check.sh "$$py"
+	@py=$$(tools/setup.sh check docs) && tools/check.sh "$$py"
+
+docs:
+	@py=$$(tools/setup.sh docs) && tools/docs.sh "$$py"
 
 bench:
 	@py=$$(tools/setup.sh bench) && tools/servers.sh ministack fauxqs && { tools/servers.sh multi_sqs_listener || true; } && \

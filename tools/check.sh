@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: check.sh PYTHON
 #
-# Style and types. Runs all of the checkers, whatever the first ones found, and fails if one of them did.
+# Style, types, and the site. Runs all of the checkers, whatever the first ones found, and fails if one of them did.
 set -u
 cd "$(dirname "$0")/.."
 python=$1
@@ -15,8 +15,10 @@ check() {
 
 check ruff check .
 check ruff format --check .
-check mypy queue_consumer tests benchmarks examples recipes $(find adapters -mindepth 1 -maxdepth 1 -name 'queue_consumer_*')
+check mypy queue_consumer tests benchmarks examples recipes $(find adapters -mindepth 1 -maxdepth 1 -name 'queue_consumer_*') docs/conf.py docs/making
 check pyright --pythonpath "$python"
+echo "== tools/docs.sh"
+tools/docs.sh "$python" || failed="$failed docs"
 
 [ -z "$failed" ] || { printf 'Not clean:%s\n' "$failed" >&2; exit 1; }
 echo "All clean."

@@ -15,9 +15,9 @@ compile() {
         --no-annotate --custom-compile-command "make lock" --output-file "$output" pyproject.toml "$@"
 }
 
-compile .venv/lock/all.txt --group test --group check --group bench
+compile .venv/lock/all.txt --group test --group check --group docs --group bench
 compile requirements/sqs.txt --constraints .venv/lock/all.txt --extra sqs # for the second act of the demo
-for group in test check bench; do
+for group in test check docs bench; do
     compile "requirements/$group.txt" --constraints .venv/lock/all.txt --group "$group"
 done
 

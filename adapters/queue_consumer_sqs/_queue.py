@@ -19,12 +19,12 @@ __all__ = ["SQSQueue"]
 
 
 class SQSQueue(Opened):
-    """One queue, standard or FIFO, for `Consumer`, and for whoever sends to it.
+    """One queue, standard or FIFO, for `Consumer`, and for whoever sends to it. It is looked up at once.
 
     Args:
         queue: its name, or its URL.
-        region, profile, account_id, access_key_id, secret_access_key, session_token, endpoint_url, retries, session,
-            client, prefix, transport: see `Access`.
+        region, profile, account_id, endpoint_url, retries, prefix, transport: see `Access`.
+        access_key_id, secret_access_key, session_token, session, client: likewise.
         wait_time: seconds that a poll waits for a message, 0 to 20. 0 is a short poll.
         poll_interval: seconds between short polls while they bring nothing; None: one second.
         batch_size: the most messages of one `get`; more than 10 take several receives.
@@ -41,8 +41,6 @@ class SQSQueue(Opened):
         bus, priority: what its messages say; set by the `Bus` that it is on.
         lease: seconds, the `visibility_timeout` in force.
         client: makes calls of the service, counts them, and has errors of the kinds of `SQSError`.
-
-    The queue is looked up at once.
 
     Raises:
         TypeError, ValueError: for a wrong argument, with its name, its value, and what is allowed.

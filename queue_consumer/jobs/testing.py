@@ -153,9 +153,11 @@ def name_of(job: Job) -> str:
 def outbox(jobs: Jobs) -> Generator[Outbox]:
     """Keep what is sent instead of sending it.
 
-    with outbox(jobs) as sent:
-        sign_up("ada@example.org")
-    sent.assert_sent("send_email", to="ada@example.org")
+    What it was is asked of the `Outbox`:
+
+        with outbox(jobs) as sent:
+            sign_up("ada@example.org")
+        sent.assert_sent("send_email", to="ada@example.org")
     """
     kept = Outbox()
 

@@ -18,10 +18,12 @@ E = TypeVar("E", bound=Event, default=Event)
 class RecordingObserver:
     """Remembers every event, and lets any thread wait for one.
 
-    events = RecordingObserver()
-    with Consumer(queue, handler, observers=[events]):
-        events.wait_for(WorkerRevived)
-    assert len(events.of(WorkerDied)) == 1
+    It is given to a consumer like any other observer:
+
+        events = RecordingObserver()
+        with Consumer(queue, handler, observers=[events]):
+            events.wait_for(WorkerRevived)
+        assert len(events.of(WorkerDied)) == 1
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,1 @@
+"""What the site needs besides Sphinx: pages and links, docstrings, names, the command line, and two checks."""
