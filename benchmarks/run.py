@@ -22,6 +22,7 @@ import bars
 import catalogue
 import cost
 import keys
+import page
 import plot
 import report
 import sqs_plot
@@ -241,8 +242,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("A quick run shows that everything runs; its numbers mean nothing.\n")
 
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(as_json(run, verdicts, seen, **settings), encoding="utf-8")
+    results = as_json(run, verdicts, seen, **settings)
+    (out / "results.json").write_text(results, encoding="utf-8")
     print(f"Wrote {out / 'results.json'}")
+    if out == RESULTS:
+        page.write(json.loads(results))
+        print(f"Wrote {page.PAGE}")
     if any(name.startswith("throughput: ") for name in run.rounds):
         where = f"{seen['python']}, {seen['cpus']} CPUs"
         footnote = f"{where}; bars: median, dark lines: all of {rounds} interleaved rounds"

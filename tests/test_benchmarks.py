@@ -272,3 +272,9 @@ def test_without_matplotlib_there_is_no_plot_and_no_error(
 def test_quantities_are_written_as_people_read_them(benchmarks: Modules, value: float, unit: str, text: str) -> None:
     """Three significant digits and the unit that keeps them short."""
     assert benchmarks.report.quantity(value, unit) == text
+
+
+def test_the_page_shows_the_results_that_there_are(benchmarks: Modules) -> None:
+    """The tables in docs/benchmarks.md are those of results.json; if not: python benchmarks/page.py."""
+    results = json.loads((BENCHMARKS / "results" / "results.json").read_text(encoding="utf-8"))
+    assert benchmarks.page.block(results) in benchmarks.page.PAGE.read_text(encoding="utf-8")

@@ -20,17 +20,17 @@ HEADING = re.compile(r"[A-Z]\w+(, \w+)?:$")
 NAME = re.compile(r"(?:\w+\.)*(\w+)(\(\))?$")
 
 
-def rewritten(lines: Sequence[str], module: str) -> list[str]:
+def rewritten(lines: Sequence[str]) -> list[str]:
     """The lines of a docstring, as Sphinx reads them."""
     result: list[str] = []
     for kind, block in blocks(lines):
         match kind:
             case "table":
-                result += ["", *table(block, module), ""]
+                result += ["", *table(block), ""]
             case "program":
                 result += ["", f".. code-block:: {language(block)}", "", *block, ""]
             case _:
-                result += prose(block, module)
+                result += prose(block)
     return result
 
 
@@ -70,33 +70,29 @@ def language(program: Sequence[str]) -> str:
     return "python"
 
 
-def prose(lines: Sequence[str], module: str) -> Iterator[str]:
+def prose(lines: Sequence[str]) -> Iterator[str]:
     above = ""
-    # A name in backticks may be broken by the end of a line, but rewriting it then is not worth while.
     for line in lines:
         is_point = line.lstrip().startswith(("- ", "* "))
         if is_point and above.strip() and not above.lstrip().startswith(("- ", "* ")) and indent(above) <= indent(line):
             yield ""
-        yield inline(line, module)
+        yield inline(line)
         above = line
 
 
-def inline(line: str, module: str) -> str:
+def inline(line: str) -> str:
     parts = CODE.split(line)
-    for number, part in enumerate(parts):
-        if number % 2:
-            parts[number] = code(part, module)
-            after = parts[number + 1]
-            if after[:1].isalnum():  # `item`s
-                parts[number + 1] = f"\\ {after}"
-            if parts[number - 1][-1:].isalnum():
-                parts[number - 1] += "\\ "
-        else:
-            parts[number] = re.sub(r"(?<![\w*])(\*{1,2})(?=\w+(?:[,)\s]|$))", lambda m: m[0].replace("*", r"\*"), part) if part.count("*") % 2 else part
+    for number in range(1, len(parts), 2):
+        before, after = parts[number - 1], parts[number + 1]
+        parts[number] = code(parts[number])
+        if before[-1:].isalnum():
+            parts[number] = f"\\ {parts[number]}"
+        if after[:1].isalnum():  # `item`s
+            parts[number] += "\\ "
     return "".join(parts)
 
 
-def code(text: str, module: str) -> str:
+def code(text: str) -> str:
     """What stands in backticks, as a link if it is a public name."""
     found = NAME.match(text)
     public = short().get(found[1]) if found else None
@@ -105,7 +101,7 @@ def code(text: str, module: str) -> str:
     return f":py:obj:`{text} <{public}>`"
 
 
-def table(lines: Sequence[str], module: str) -> Iterator[str]:
+def table(lines: Sequence[str]) -> Iterator[str]:
     margin = " " * indent(lines[0])
     rows = [cells(line) for line in lines]
     head, *body = (row for row in rows if not all(re.fullmatch(r":?-+:?", cell) for cell in row))
@@ -116,7 +112,7 @@ def table(lines: Sequence[str], module: str) -> Iterator[str]:
     yield ""
     for row in body:
         for number, cell in enumerate(row):
-            yield f"{margin}   {' ' if number else '*'} - {inline(cell, module)}".rstrip()
+            yield f"{margin}   {' ' if number else '*'} - {inline(cell)}".rstrip()
     yield ""
 
 
@@ -132,7 +128,7 @@ def process(app: Sphinx, what: str, name: str, obj: object, options: Any, lines:
         del lines[end:]
     elif what == "data" and " ".join(lines).split() == (type(obj).__doc__ or "").split():
         lines.clear()  # a constant has its own words or none, and not those of its type
-    lines[:] = rewritten(lines, name)
+    lines[:] = rewritten(lines)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
