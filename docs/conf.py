@@ -53,7 +53,10 @@ napoleon_use_rtype = False
 # The network is not needed, neither to build the site nor to read it: so what others document is not linked. Nor is
 # what is private and stands in a signature, nor type variables.
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!queue_consumer).*|.*\._.*|.*\.[A-Z]"), ("py:class", r"queue_consumer\.handlers\.Each.*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!queue_consumer).*|.*\._.*|.*\.[A-Z]"),
+    (r"py:class", r"queue_consumer\.handlers\.Each.*"),  # what each() returns: said there, and not to be named
+]
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -62,7 +65,6 @@ html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
     "sidebar_hide_name": False,
-    "footer_icons": [],
     "light_css_variables": {
         "font-stack": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
         "font-stack--monospace": "ui-monospace, SFMono-Regular, Menlo, 'DejaVu Sans Mono', monospace",

@@ -26,7 +26,7 @@ from queue_consumer.telemetry import otel, prometheus
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md", ROOT / "adapters" / "README.md"]
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md", ROOT / "adapters" / "README.md"]
 )
 
 every_document = pytest.mark.parametrize(

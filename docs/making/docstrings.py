@@ -9,14 +9,14 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+from .public import short
 
-from .names import short
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-HEADING = re.compile(r"[A-Z]\w+(, \w+)?:$")
 NAME = re.compile(r"(?:\w+\.)*(\w+)(\(\))?$")
 
 
@@ -48,10 +48,9 @@ def blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             kind = "table"
         elif not line.strip():
             kind = "program" if kinds[-1:] == ["program"] else "prose"
-        elif indent(line) >= 4 and kinds[-1:] == ["program"]:
-            kind = "program"
-        elif indent(line) >= 4 and not lines[number - 1].strip() and not indent(above) and not HEADING.match(above):
-            kind = "program"
+        elif indent(line) >= 4:
+            begins = not lines[number - 1].strip() and not indent(above)
+            kind = "program" if begins or kinds[-1:] == ["program"] else "prose"
         kinds.append(kind)
         above = line if line.strip() else above
     numbered = zip(kinds, lines, strict=True)

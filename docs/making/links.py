@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from sphinx.application import Sphinx
-from sphinx.util import logging
-
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 
 class Page(HTMLParser):
@@ -55,6 +54,9 @@ def troubles(folder: Path) -> Iterator[str]:
 
 
 def look(app: Sphinx, error: Exception | None) -> None:
+    from sphinx.util import logging  # the rest of this file is used without Sphinx, by the tests
+
+    log = logging.getLogger(__name__)
     if error is None and app.builder.name == "html":
         for trouble in troubles(Path(app.outdir).resolve()):
             log.warning("%s", trouble)
