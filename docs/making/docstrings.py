@@ -130,6 +130,12 @@ def process(app: Sphinx, what: str, name: str, obj: object, options: Any, lines:
     lines[:] = rewritten(lines)
 
 
+def signature(app: Sphinx, what: str, name: str, obj: object, *_: Any) -> tuple[str, None] | None:
+    """Nobody makes an object of a protocol, so it is shown without arguments."""
+    return ("", None) if what == "class" and getattr(obj, "_is_protocol", False) else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", process, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True}

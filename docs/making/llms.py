@@ -45,7 +45,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
     pages = Pages(Path(app.srcdir), app.config.root_doc)
     front = pages.front.read_text(encoding="utf-8")
     head, *sections = SECTION.split(front)
-    title, _, summary = head.strip().partition("\n")
+    title, summary, *_ = head.strip().split("\n\n")
     lines = [title, "", f"> {' '.join(summary.split())}", ""]
     texts: list[str] = []
     for name, body in zip(sections[::2], sections[1::2], strict=True):
