@@ -6,5 +6,5 @@ set -eu
 cd "$(dirname "$0")/.."
 python=$1
 rm -rf build/docs
-"$python" -m sphinx -b html -W --keep-going -q -E -d build/doctrees docs build/docs
+"$python" -m sphinx -b html -W --keep-going -q -E -j auto -d build/doctrees docs build/docs
 echo "The site is in build/docs: open build/docs/index.html"

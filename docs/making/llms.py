@@ -30,13 +30,18 @@ def plain(app: Sphinx, docname: str) -> str:
 
 
 def as_markdown(app: Sphinx, pages: Pages, docname: str) -> str:
-    """A page as a program reads it, with links that are relative to it."""
+    """A page as a program reads it: links are relative to it, and of what is no page only the words are left."""
     text, _ = told(pages, docname)
     if any(made in text for made in MADE):
         return plain(app, docname)
     root = "../" * docname.count("/")
-    parts = FENCE.split(text)
-    return "".join(part if part.startswith("```") else part.replace("](/", f"]({root}") for part in parts)
+
+    def link(found: re.Match[str]) -> str:
+        page = found["path"].startswith("/")
+        return f"[{found['text']}]({root}{found['path'][1:]}{found['anchor'] or ''})" if page else found["text"]
+
+    parts = (part for part in FENCE.split(text) if not part.startswith("```{toctree}"))
+    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
 
 
 def write(app: Sphinx, error: Exception | None) -> None:
@@ -48,6 +53,8 @@ def write(app: Sphinx, error: Exception | None) -> None:
     title, summary, *_ = head.strip().split("\n\n")
     lines = [title, "", f"> {' '.join(summary.split())}", ""]
     texts: list[str] = []
+    out = Path(app.outdir)
+    (out / "index.md").write_text(as_markdown(app, pages, app.config.root_doc), encoding="utf-8")
     for name, body in zip(sections[::2], sections[1::2], strict=True):
         lines += [f"## {name}", ""]
         for row in ROW.finditer(body):
@@ -56,13 +63,12 @@ def write(app: Sphinx, error: Exception | None) -> None:
             if link is None or docname is None:
                 continue
             text = as_markdown(app, pages, docname.lstrip("/"))
-            file = Path(app.outdir) / f"{docname.lstrip('/')}.md"
-            file.write_text(text, encoding="utf-8")
+            (out / f"{docname.lstrip('/')}.md").write_text(text, encoding="utf-8")
             texts.append(text.strip())
             lines.append(f"- [{link['text']}]({docname.lstrip('/')}.md): {row['what']}")
         lines.append("")
-    (Path(app.outdir) / "llms.txt").write_text("\n".join(lines), encoding="utf-8")
-    (Path(app.outdir) / "llms-full.txt").write_text("\n\n\n".join(texts) + "\n", encoding="utf-8")
+    (out / "llms.txt").write_text("\n".join(lines), encoding="utf-8")
+    (out / "llms-full.txt").write_text("\n\n\n".join(texts) + "\n", encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
