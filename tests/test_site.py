@@ -46,7 +46,7 @@ def making(monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
         ("![plot](../benchmarks/results/throughput.png)", "![plot](../benchmarks/results/throughput.png)"),
         ("[nothing](no-such-page.md)", "[nothing](no-such-page.md)"),
         ("[elsewhere](https://example.org/sqs.md)", "[elsewhere](https://example.org/sqs.md)"),
-        ("```text\n[sqs](sqs.md)\n```", "```text\n[sqs](sqs.md)\n```"),
+        ("So:\n```text\n[sqs](sqs.md)\n```", "So:\n```text\n[sqs](sqs.md)\n```"),
     ],
 )
 def test_links_of_the_repository_lead_to_pages(making: Modules, given: str, leads_to: str) -> None:
