@@ -84,7 +84,9 @@ def options_of(function: Any) -> set[str]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             continue
-        hint = get_type_hints(vars(function)["__init__"] if isinstance(function, type) else function)[name]
+        hint = get_type_hints(inspect.getattr_static(function, "__init__") if isinstance(function, type) else function)[
+            name
+        ]
         if get_args(hint):  # Unpack[a TypedDict]
             taken |= get_type_hints(get_args(hint)[0]).keys()
         else:  # those of a consumer, as `work` takes them, or those of a sending, as `send` does
