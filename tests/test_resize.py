@@ -119,8 +119,9 @@ def test_a_stuck_thread_that_leaves_is_not_replaced(tmp_path: Path) -> None:
         consumer.resize(1)
         until(lambda: consumer.stats().stuck == 2, "both are stuck")
         until(lambda: consumer.stats().revived == 1, "the one that has a place is replaced")
-        doing = sorted(worker.doing for worker in consumer.workers() if worker.kind == "handler")
-        assert doing == ["idle", "stuck", "stuck"]
+        handlers = [worker for worker in consumer.workers() if worker.kind == "handler"]
+        assert sorted(worker.doing for worker in handlers) == ["idle", "stuck", "stuck"]
+        assert [worker.seconds >= 0.3 for worker in handlers if worker.doing == "stuck"] == [True, True]
         gate.open()
         assert consumer.wait_idle(20)
     assert reconcile(consumer.shutdown(), queue).cleaned == 2

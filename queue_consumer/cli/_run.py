@@ -6,7 +6,8 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +99,28 @@ class NotBegun(BaseException):
     """A signal came while the targets were being made. No Exception, so that nobody's import takes it for an error."""
 
 
-def give_up(number: int) -> None:
-    if number != signal.SIGUSR1:
-        raise NotBegun
-
-
 def run_here(arguments: argparse.Namespace) -> int:
     """In this process."""
+    begun = False
+
+    def give_up(number: int) -> None:
+        if number != signal.SIGUSR1 and not begun:
+            raise NotBegun
+
     try:
         with Signals(give_up):  # or process 1 of a container would not hear them
-            targets = load_all(arguments.targets)
+            with opened(arguments) as running:
+                begun = True
+                return int(running.run())
     except NotBegun:
         log.warning("stopped before it had begun", extra={"event": "stopped"})
         return int(Exit.CLEAN)
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace) -> Generator[Running]:
+    """The consumers, ready to be started; and while they are there, what is served about them."""
+    targets = load_all(arguments.targets)
     for target in targets:
         prepare(target, arguments)
     services: list[Web | Socket | Dashboard] = (
@@ -118,17 +128,17 @@ def run_here(arguments: argparse.Namespace) -> int:
     )
     services += [Dashboard(arguments.dashboard, targets)] if arguments.dashboard is not None else []
     services += [Socket(arguments.socket, targets)] if arguments.socket is not None else []
-    opened: list[Web | Socket | Dashboard] = []
+    served: list[Web | Socket | Dashboard] = []
     try:
         for service in services:
             try:
                 service.open()
             except OSError as error:
                 raise CommandError(f"{service} cannot be opened: {error}") from error
-            opened.append(service)
-        return Running(targets, drain_timeout=arguments.drain_timeout, stop_after=arguments.stop_after).run()
+            served.append(service)
+        yield Running(targets, drain_timeout=arguments.drain_timeout, stop_after=arguments.stop_after)
     finally:
-        for service in opened:
+        for service in served:
             service.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from queue_consumer.cli import _changes, _progress, main
+from queue_consumer.cli import _changes, _copies, _progress, main
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
 
@@ -100,6 +100,8 @@ def test_a_missed_deadline_is_code_5(target: str, tmp_path: Path) -> None:
         ("shop", 2, "a target looks like module:object"),
         (f"{SHOP}:a_number", 2, "must be a Consumer, a list of them, or a function"),
         (f"{SHOP}:broken", 2, "raised KeyError: 'no such setting'"),
+        (f"{SHOP}:exits", 2, "raised SystemExit: 0"),
+        ("support.cli_script:consumer", 2, "support.cli_script cannot be imported, since it raised SystemExit: 0"),
         (f"{SHOP}:unreachable", 3, "the broker at example.invalid does not answer"),
         (f"{SHOP}:gives_up", 4, "the cable is out"),
     ],
@@ -158,7 +160,8 @@ def test_sigusr1_tells_where_handlers_stand(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_dies_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
-    """With --processes a copy that is killed is replaced, the other one is left alone, and SIGTERM drains both."""
+    """With --processes a copy that is killed is replaced, and the other one is left alone; SIGTERM drains both, and the
+    exit code tells of the crash all the same."""
     with run(f"{SHOP}:noting", "--processes", 2, "--log-format", "json", folder=tmp_path) as program:
         program.wait_for('"event": "started"', 2)
         first, second = (record["pid"] for record in program.records() if record.get("event") == "copy started")
@@ -168,8 +171,9 @@ def test_a_copy_that_dies_is_replaced_and_the_others_go_on(tmp_path: Path) -> No
         assert {first, second, third} == {int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")}
         assert psutil.pid_exists(second)
         program.send(signal.SIGTERM)
-        assert program.end() == 0
+        assert program.end() == 1
     assert "SIGKILL (perhaps out of memory)" in program.text
+    assert "1 crashed, and were replaced" in program.text
 
 
 def test_ctrl_c_reaches_copies_once(tmp_path: Path) -> None:
@@ -204,6 +208,49 @@ def test_a_crash_at_the_end_is_not_clean(tmp_path: Path) -> None:
 def started(program: Program) -> list[dict[str, int]]:
     program.wait_for('"event": "copy started"', 2)
     return [record for record in program.records() if record.get("event") == "copy started"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        ([[0], [0]], 0),
+        ([[1, 0], [0]], 1),
+        ([[-signal.SIGSEGV, 0], [0]], 1),
+        ([[4, 0], [0]], 4),
+        ([[4, 0], [1, 0]], 1),
+        ([[3], [0]], 3),
+        ([[1, 3, 0], [0]], 1),
+        ([[2], [0]], 2),
+        ([[5], [0]], 5),
+        ([[1, 5], [0]], 1),
+    ],
+)
+def test_the_exit_code_of_copies_is_never_0_after_a_crash(
+    ends: list[list[int]], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What crashed is replaced, and tells in the exit code; what ended with 0 or 5 ended by itself, and is not."""
+    python = tmp_path / "python"
+    python.write_text(ENDS_AS_TOLD)
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    files = [tmp_path / f"copy-{number}" for number in range(len(ends))]
+    for file, codes in zip(files, ends, strict=True):
+        file.write_text(" ".join(map(str, codes)) + "\n")
+    supervised = _copies.Copies([[str(file)] for file in files], drain_timeout=20, jitter=lambda: 0.0)
+    assert supervised.run() == code
+    if code not in (2, 3):  # which end the others, too
+        assert [file.read_text().strip() for file in files] == ["", ""]
+
+
+# Run as `python -m queue_consumer FILE`: takes the first word out of the file, and ends with that.
+ENDS_AS_TOLD = """#!/bin/sh
+read -r first rest < "$3"
+echo "$rest" > "$3"
+case $first in
+    -*) kill "$first" $$ ;;
+    *) exit "$first" ;;
+esac
+"""
 
 
 def test_copies_that_cannot_start_end_all(tmp_path: Path) -> None:

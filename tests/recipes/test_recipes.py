@@ -69,13 +69,13 @@ def test_systemd_is_told(manager: tuple[socket.socket, Path], tmp_path: Path) ->
     with Program(
         "run", "support.cli_shop:gated", CLI_SHOP=tmp_path, NOTIFY_SOCKET=path, WATCHDOG_USEC=400_000
     ) as program:
-        assert heard(line) == ["READY=1", "STATUS=1 consumers run"]
+        assert heard(line) == ["READY=1", "STATUS=1 consumer running"]
         gate.wait_for()
         assert [heard(line), heard(line)] == [["WATCHDOG=1"]] * 2
         program.send(signal.SIGTERM)
         while (told := heard(line)) == ["WATCHDOG=1"]:
             pass
-        assert told == ["STOPPING=1", "STATUS=draining 1 items"]
+        assert told == ["STOPPING=1", "STATUS=draining 1 item"]
         gate.open()
         assert program.end() == 0
 
@@ -84,8 +84,8 @@ def test_copies_leave_the_word_to_their_parent(manager: tuple[socket.socket, Pat
     """With --processes the parent speaks, once for all; a manager that is gone is no reason to end."""
     line, path = manager
     with Program("run", "support.cli_shop:noting", "--processes", 2, CLI_SHOP=tmp_path, NOTIFY_SOCKET=path) as program:
-        assert heard(line) == ["READY=1", "STATUS=2 copies run"]
-        program.wait_for("1 handlers in threads", 2)
+        assert heard(line) == ["READY=1", "STATUS=2 copies running"]
+        program.wait_for("1 handler in threads", 2)
         program.send(signal.SIGTERM)
         assert program.end() == 0
         line.setblocking(False)
@@ -132,7 +132,7 @@ def test_process_1_drains(tmp_path: Path) -> None:
     first.send_signal(signal.SIGTERM)
     said = process.stderr
     assert said is not None
-    until(lambda: "draining 1 items" in said.readline(), "it drains")
+    until(lambda: "draining 1 item," in said.readline(), "it drains")
     gate.open()
     rest = process.communicate(timeout=40)[1]
     assert process.returncode == 0, rest

@@ -15,7 +15,7 @@ from queue_consumer import Consumer, each
 from queue_consumer.cli import main
 from queue_consumer.cli.schemes import Finding
 from queue_consumer_sqs import SQS, Bus, PriorityBuses, SQSQueue, operating
-from queue_consumer_sqs._aws import service_error
+from queue_consumer_sqs._boto import service_error
 from queue_consumer_sqs.operating import SQSScheme
 from queue_consumer_sqs.testing import MemorySQS
 from support.sqs_servers import MakeQueue
