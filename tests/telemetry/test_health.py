@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -111,7 +112,12 @@ def test_a_stall_is_seen_by_the_probe(served: tuple[Web, Consumer[Any]]) -> None
 
 @pytest.mark.parametrize(
     ("text", "where"),
-    [("9464", ("127.0.0.1", 9464)), (":9464", ("127.0.0.1", 9464)), ("0.0.0.0:80", ("0.0.0.0", 80))],
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("[::1]:80", ("::1", 80)),
+    ],
 )
 def test_loopback_unless_said(text: str, where: tuple[str, int]) -> None:
     """A port alone is one of loopback: who wants more says so."""
@@ -123,6 +129,27 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     """A wrong address is refused in a sentence."""
     with pytest.raises(ValueError, match="must be PORT or HOST:PORT"):
         address(text)
+
+
+def test_addresses_of_both_kinds_are_served() -> None:
+    """An address of IPv6 is listened at like one of IPv4, and named as URLs have it."""
+    web = Web(("::1", 0), [])
+    web.open()
+    assert str(web).startswith("http://[::1]:")
+    assert get(f"{web}/healthz")[0] == 200
+    web.close()
+
+
+def test_metrics_are_for_this_machine(served: tuple[Web, Consumer[Any]]) -> None:
+    """On loopback a request for another name is refused, as on the dashboard; a probe may ask for heads alone."""
+    web, _ = served
+    for method, host, status in (("GET", "evil.example", 403), ("HEAD", "localhost", 200), ("GET", "localhost", 200)):
+        line = http.client.HTTPConnection(str(web).removeprefix("http://"), timeout=10)
+        line.request(method, "/healthz", headers={"Host": host})
+        answer = line.getresponse()
+        assert answer.status == status
+        assert (answer.read() == b"") is (method == "HEAD")
+        line.close()
 
 
 def test_run_serves_its_metrics(tmp_path: Path) -> None:
