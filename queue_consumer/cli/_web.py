@@ -92,7 +92,7 @@ class Answers(Page):
         if self.is_meant_for_us():
             self.answer(*self.web.answer(self.path))
 
-    do_HEAD = do_GET  # as some probes ask
+    do_HEAD = do_GET  # noqa: N815 - as some probes ask
 
 
 SYSTEMS = {"queue_consumer_sqs": "aws_sqs"}

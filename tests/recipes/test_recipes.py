@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import configparser
+import importlib
 import importlib.util
 import json
 import os
@@ -254,10 +255,26 @@ def test_the_django_command_consumes(monkeypatch: pytest.MonkeyPatch, capsys: py
 # Kubernetes
 
 
+kubernetes: Any = importlib.import_module("kubernetes_validate")  # which has no types
+MANIFEST = RECIPES / "kubernetes.yaml"
+
+
+@pytest.mark.parametrize("version", ["1.25", kubernetes.latest_version()])
+def test_the_manifest_fits_its_schema(version: str) -> None:
+    """Every object of the manifest is what the schemas of Kubernetes allow, and has no field that they do not know."""
+    objects = list(yaml.safe_load_all(MANIFEST.read_text()))
+    for one in objects:
+        kubernetes.validate(one, version, strict=True)
+    container = objects[0]["spec"]["template"]["spec"]["containers"][0]
+    container["livenesProbe"] = container.pop("livenessProbe")
+    with pytest.raises(kubernetes.ValidationError, match="livenesProbe"):
+        kubernetes.validate(objects[0], version, strict=True)
+
+
 def test_the_manifest_fits_the_program() -> None:
     """Probes ask for pages that there are, on the port that is served; the grace is longer than the drain; arguments
     and variables are those of the command line; and selectors find the pods that they mean."""
-    deployment, budget = yaml.safe_load_all((RECIPES / "kubernetes.yaml").read_text())
+    deployment, budget = yaml.safe_load_all(MANIFEST.read_text())
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     assert (budget["apiVersion"], budget["kind"]) == ("policy/v1", "PodDisruptionBudget")
     template = deployment["spec"]["template"]
