@@ -91,7 +91,7 @@ def cleaned(answer: Any, keep: str = "") -> Any:
         entries = cast("Mapping[str, Any]", answer).items()
         return {plain(name): cleaned(value, "\n" if name == "stack" else "") for name, value in entries}
     if isinstance(answer, list):
-        return [cleaned(value) for value in cast("list[Any]", answer)]
+        return [cleaned(value) for value in cast("Sequence[Any]", answer)]
     return answer
 
 

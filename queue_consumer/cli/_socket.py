@@ -54,10 +54,10 @@ def ask(path: Path, **request: Any) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise Refused(f"{path} does not answer like a consumer")
-    found = cast("dict[str, Any]", found)
-    if "error" in found:
-        raise Refused(str(found["error"]))
-    return found
+    said = cast("dict[str, Any]", found)
+    if "error" in said:
+        raise Refused(str(said["error"]))
+    return said
 
 
 class Socket:

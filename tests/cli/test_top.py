@@ -254,7 +254,7 @@ def test_the_picture_fits(width: int) -> None:
     trouble stand above the details."""
     sights: list[Any] = []
     for pid in (7001, 7002):
-        given = {
+        given: Any = {
             **answer(received=12_345, failed=1_234, in_flight=12_345, revived=2, stuck=2, fetching="no room"),
             "pid": pid,
         }
@@ -264,8 +264,8 @@ def test_the_picture_fits(width: int) -> None:
     Console(file=screen, width=width, color_system=None).print(picture(sights, sights[1], "", width))
     lines = screen.getvalue().splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["orders", "▸"]
-    for line, pid in zip(lines[1:3], ("7001", "7002"), strict=True):
-        for figure in (f"orders {pid}", "running", "12,345", "1,234", "0/1", "70.0 s"):
+    for line, name in zip(lines[1:3], ("orders 7001", "orders 7002"), strict=True):
+        for figure in (name, "running", "12,345", "1,234", "0/1", "70.0 s"):
             assert figure in line
     assert "q quit" in lines[3]
     assert "handler-1 stuck with m-1 for 70.0 s" in lines[4]
