@@ -59,3 +59,4 @@ def set_up_logging(format: str, level: str, stream: TextIO | None = None) -> Non
     number = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(max(number, logging.INFO))  # other libraries say at "debug" what nobody asked for
     logging.getLogger("queue_consumer").setLevel(number)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what has changed we say ourselves

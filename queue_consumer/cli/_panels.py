@@ -76,8 +76,11 @@ def detail(sight: Sight) -> Panel:
     lines = [Text(sight.counts), Text(f"restarts {stats['revived']}, stuck {stats['stuck']} in all")]
     lines.append(Text(f"fetching: {sight.fetching}", style="" if sight.fetching == "yes" else "yellow"))
     for lane in sight.lanes:
-        name = f"lane {lane['name']} ({lane['priority']:g})" if lane["name"] else "on the belt"
-        lines.append(Text(f"{name}: {lane['waiting']} waiting, fetching: {lane['fetching']}"))
+        if lane["name"]:
+            name = f"lane {lane['name']} ({lane['priority']:g})"
+            lines.append(Text(f"{name}: {lane['waiting']} waiting, fetching: {lane['fetching']}"))
+        else:
+            lines.append(Text(f"on the belt: {lane['waiting']} waiting"))
     if sight.price:
         lines.append(Text(f"calls: {sight.price}"))
     return Panel(Group(*lines), title=Text(f"{sight.name} · pid {sight.pid} · {sight.pool}"), title_align="left")
