@@ -73,11 +73,23 @@ def options() -> Sequence[Option]:
         Option("--processes", "so many supervised copies; one that dies is replaced", count(), 1, shown="N"),
         Option("--reload", "begin anew when a Python file changes", None, False),
         Option("--reload-dir", "the folder to watch", Path, Path("."), shown="DIR"),
-        Option("--stop-after", "stop after 90s, 15m, 1000items or idle:30s; or several, with commas", StopAfter),
-        Option("--drain-timeout", "seconds that what runs may take when it is time to stop", seconds, 25.0),
+        Option(
+            "--stop-after",
+            "stop after 90s, 15m, 1000items or idle:30s; or several, with commas",
+            StopAfter,
+            shown="WHEN",
+        ),
+        Option(
+            "--drain-timeout", "seconds that what runs may take when it is time to stop", seconds, 25.0, shown="SECONDS"
+        ),
         Option("--max-handlers", "so many handlers at once, whatever the program says", count(), shown="N"),
-        Option("--metrics", "serve /metrics, /healthz and /readyz on this port, of loopback unless said", address),
-        Option("--dashboard", "serve a web page on this port, of loopback unless said", address),
+        Option(
+            "--metrics",
+            "serve /metrics, /healthz and /readyz on this port, of loopback unless said",
+            address,
+            shown="[HOST:]PORT",
+        ),
+        Option("--dashboard", "serve a web page on this port, of loopback unless said", address, shown="[HOST:]PORT"),
         Option("--socket", "a Unix socket for `top`; copies add .1, .2, …", Path, shown="PATH"),
         Option("--log-format", "how log lines look", default="text", choices=FORMATS),
         Option("--log-level", "the least that is logged", default="info", choices=LEVELS),

@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from queue_consumer.cli import _changes, _copies, _progress, main
+from queue_consumer.cli import _changes, _copies, _progress, _run, _running, main
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
 
@@ -79,6 +80,21 @@ def test_a_signal_before_the_start_is_heard(number: signal.Signals, tmp_path: Pa
         assert program.end() == 0
     assert "stopped before it had begun" in program.text
     assert "Traceback" not in program.text
+
+
+def test_a_signal_between_making_and_running_is_heard(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no moment at which a signal would end the process in the middle, or, in a container, not be heard."""
+
+    class Early(_running.Running):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(_run, "Running", Early)
+    assert main(["run", f"{SHOP}:quick"]) == 0
+    assert "stopped before it had begun" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("target", ["never_ends", "never_ends_in_processes"])

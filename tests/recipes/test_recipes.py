@@ -109,6 +109,18 @@ def test_the_unit_fits_the_program() -> None:
     assert int(service["RestartPreventExitStatus"]) == Exit.USAGE
 
 
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """Where there is a systemd to be asked, it accepts the unit; only its user and paths are those of a machine to be."""
+    program = Path(sys.executable).parent / "queue-consumer"
+    unit = (RECIPES / "queue-consumer@.service").read_text().replace("/srv/shop/venv/bin/queue-consumer", str(program))
+    path = tmp_path / "queue-consumer@shop.service"  # verify takes a colon for something else
+    path.write_text(unit)
+    assert str(program) in unit
+    if analyze := shutil.which("systemd-analyze"):
+        done = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 # Containers
 
 
