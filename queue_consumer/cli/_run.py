@@ -9,21 +9,19 @@ import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from queue_consumer import Idle, MaxItems, Stats
 from queue_consumer.observers import LogObserver
 
 from ._copies import Copies
-from ._dashboard import Dashboard
 from ._exits import CommandError, Exit
 from ._logs import FORMATS, LEVELS, set_up_logging
-from ._options import Option, count, seconds
+from ._options import Option, address, count, seconds
 from ._running import Running
 from ._signals import Signals
 from ._socket import Socket
 from ._target import Target, load_all
-from ._web import Web, address
 
 log = logging.getLogger("queue_consumer.cli")
 NAME = "run"
@@ -135,12 +133,8 @@ def opened(arguments: argparse.Namespace) -> Generator[Running]:
     targets = load_all(arguments.targets)
     for target in targets:
         prepare(target, arguments)
-    services: list[Web | Socket | Dashboard] = (
-        [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
-    )
-    services += [Dashboard(arguments.dashboard, targets)] if arguments.dashboard is not None else []
-    services += [Socket(arguments.socket, targets)] if arguments.socket is not None else []
-    served: list[Web | Socket | Dashboard] = []
+    services = services_of(arguments, targets)
+    served: list[Serving] = []
     try:
         for service in services:
             try:
@@ -152,6 +146,29 @@ def opened(arguments: argparse.Namespace) -> Generator[Running]:
     finally:
         for service in served:
             service.close()
+
+
+class Serving(Protocol):
+    """What tells others about the consumers, for as long as they are there."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def services_of(arguments: argparse.Namespace, targets: Sequence[Target]) -> list[Serving]:
+    """What is asked for. Web servers are imported only then: most runs have none."""
+    services: list[Serving] = []
+    if arguments.metrics is not None:
+        from ._web import Web
+
+        services.append(Web(arguments.metrics, targets))
+    if arguments.dashboard is not None:
+        from ._dashboard import Dashboard
+
+        services.append(Dashboard(arguments.dashboard, targets))
+    if arguments.socket is not None:
+        services.append(Socket(arguments.socket, targets))
+    return services
 
 
 def prepare(target: Target, arguments: argparse.Namespace) -> None:

@@ -12,19 +12,10 @@ from queue_consumer.telemetry import Health
 from ._http import Page, Server, Where, url_of
 from ._target import Target
 
-__all__ = ["Web", "address"]
+__all__ = ["Web"]
 
-LOOPBACK = "127.0.0.1"
 PLAIN = "text/plain; charset=utf-8"
 log = logging.getLogger("queue_consumer.cli")
-
-
-def address(text: str) -> tuple[str, int]:
-    """`9464`, `:9464`, `0.0.0.0:9464` or `[::1]:9464`; loopback unless a host is named; port 0 takes any."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"must be PORT or HOST:PORT; got {text!r}")
-    return host.strip("[]") or LOOPBACK, int(port)
 
 
 class Web:

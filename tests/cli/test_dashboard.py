@@ -101,7 +101,7 @@ def test_the_page_shows_what_stats_say(shown: Shown, tmp_path: Path) -> None:
 
 
 def request(dashboard: Dashboard, method: str, path: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-    line = http.client.HTTPConnection(str(dashboard).removeprefix("http://"), timeout=10)
+    line = http.client.HTTPConnection(str(dashboard).removeprefix("http://"), timeout=40)
     try:
         line.request(method, path, body, headers)
         answer = line.getresponse()
@@ -163,7 +163,7 @@ def test_nonsense_is_refused(shown: Shown, capfd: pytest.CaptureFixture[str]) ->
 
 def test_pages_say_little_about_us(shown: Shown) -> None:
     """No version is told; nothing from elsewhere may be loaded or frame the page; and it is not kept."""
-    line = http.client.HTTPConnection(str(shown[0]).removeprefix("http://"), timeout=10)
+    line = http.client.HTTPConnection(str(shown[0]).removeprefix("http://"), timeout=40)
     line.request("GET", "/")
     answer = line.getresponse()
     answer.read()

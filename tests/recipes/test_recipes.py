@@ -110,7 +110,7 @@ def test_the_unit_fits_the_program() -> None:
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    """Where there is a systemd to be asked, it accepts the unit; only its user and paths are those of a machine to be."""
+    """Where there is a systemd to be asked, it accepts the unit; only the path of the program is of this machine."""
     program = Path(sys.executable).parent / "queue-consumer"
     unit = (RECIPES / "queue-consumer@.service").read_text().replace("/srv/shop/venv/bin/queue-consumer", str(program))
     path = tmp_path / "queue-consumer@shop.service"  # verify takes a colon for something else
