@@ -75,7 +75,7 @@ def obey(arguments: argparse.Namespace, orders: Sequence[dict[str, Any]]) -> int
                 done = ask(path, consumer=arguments.consumer, **order)["done"]
             except Refused as error:
                 raise CommandError(str(error), Exit.UNREACHABLE) from error
-            print(f"{order['verb']}: {', '.join(done)}")
+            print(plain(f"{order['verb']}: {', '.join(done)}"))
     return int(Exit.CLEAN)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from queue_consumer import Leftover, Report, State, Stats
 from queue_consumer.cli import _changes, _copies, _progress, _run, _running, main
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
@@ -128,6 +130,34 @@ def test_what_cannot_run_says_why(target: str, code: int, words: str, capsys: py
     said = capsys.readouterr().err
     assert words in said
     assert code == 4 or "Traceback" not in said
+
+
+STATS = Stats(state=State.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (Report(stats=STATS, balanced=True), 0),
+        (Report(stats=STATS, balanced=False), 1),
+        (Report(stats=STATS, balanced=True, forced=("handler-1",)), 5),
+        (Report(stats=STATS, balanced=False, forced=("handler-1",)), 1),
+        (Report(stats=STATS, balanced=True, leftovers=(Leftover(where="getter-1", items=()),)), 5),
+    ],
+)
+def test_a_report_has_its_exit_code(report: Report, code: int) -> None:
+    """Only a drain that left nothing behind and whose books balance is clean."""
+    assert _running.code_of(report) == code
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--dashboard"])
+def test_a_port_that_is_taken_is_said(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be served ends the run before anything is consumed, with a sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert main(["run", f"{SHOP}:quick", option, str(other.getsockname()[1])]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be opened: " in said
+    assert "received=" not in said
 
 
 def test_one_that_gives_up_ends_all(capsys: pytest.CaptureFixture[str]) -> None:
