@@ -468,6 +468,8 @@ def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_s
     def raise_it() -> None:
         gate.wait_for()
         until(lambda: consumer._starter is None, "start() is over, which has a test of its own")
+        if blocking == "shutdown":
+            until(lambda: consumer.state is State.DRAINING, "it is being shut down")
         raise_in_main()
 
     on_signal(on_usr1)
@@ -480,6 +482,7 @@ def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_s
         case "run":
             consumer.run()
         case "shutdown":
+            gate.wait_for()
             consumer.shutdown()
         case _:
             consumer.wait_idle(PATIENCE)
