@@ -219,6 +219,8 @@ RETURNED = Ending("returned")
 
 def returned(result: object, items: Sequence[Any], decided: dict[int, Fate]) -> Ending:
     """The ending of a call that returned `result`; only `Failed` has a meaning, other values are ignored."""
+    if result is None:
+        return Ending("returned", decided=decided) if decided else RETURNED
     kind = type(result)  # and nothing of the object itself, which may be of a kind that answers to anything, or raises
     if hasattr(kind, "__await__") or (hasattr(kind, "send") and hasattr(kind, "throw")):
         if inspect.iscoroutine(result):

@@ -386,7 +386,8 @@ class Consumer(Generic[T]):
                         self._loop.close(1.0)  # run_once() may have needed one
             stats = self.stats()
             return Report(stats=stats, balanced=stats.balanced, provisional=running)
-        supervisor.stopped.wait()
+        while not supervisor.stopped.wait(1):
+            pass  # a signal that comes a moment before the wait does not end it, and is heard after it
         supervisor.join(5)
         if supervisor.failure is not None:
             raise supervisor.failure

@@ -183,6 +183,12 @@ class Custody:
         """For how long the queue hid each."""
         if self._lease_of is None or self.lease is None:
             return [NEVER if self.lease is None else self.lease] * len(items)
+        try:
+            leases = list(map(self._lease_of, items))
+            if len(set(leases)) == 1 and 0 < leases[0] <= self.lease:  # as nearly always
+                return leases
+        except BaseException:  # one by one, to see whose
+            pass
         return list(map(self._lease_for, items))
 
     def _lease_for(self, item: Any) -> float:
@@ -242,9 +248,7 @@ class Custody:
         self._by_object.update(zip(map(id, items), holds, strict=True))
         self._by_identity.update(zip(identities, holds, strict=True))
         if self.lease is not None and self._renewed:
-            due = now + lease * (0.5 - SPREAD * early)
-            for hold in holds:
-                self._renew_at(due, hold)
+            self._renew_at(now + lease * (0.5 - SPREAD * early), *holds)
 
     def _hold(self, item: Any, identity: Hashable, now: float, until: float, early: float) -> None:
         hold = self._by_object.get(id(item))
@@ -358,9 +362,10 @@ class Custody:
         for sleeper in list(self.sleepers):
             sleeper.ring()
 
-    def _renew_at(self, due: float, hold: Hold) -> None:
-        hold.due = due
-        heapq.heappush(self._due, (due, next(self._count), hold))
+    def _renew_at(self, due: float, *holds: Hold) -> None:
+        for hold in holds:
+            hold.due = due
+            heapq.heappush(self._due, (due, next(self._count), hold))
         if len(self._due) > SLACK + 2 * len(self._by_object):  # most of them have ended
             self._due = list(filter(is_due, self._due))
             heapq.heapify(self._due)
@@ -453,14 +458,13 @@ class Custody:
                 if hold is None:
                     ours.append(item)
                     continue
-                if hold.until <= now or self._is_superseded(hold):
+                identity = hold.identity
+                # It may have come again after it was to be given back, and before it was.
+                superseded = identity is not None and self._by_identity.get(identity) is not hold
+                if superseded or hold.until <= now:
                     self._lose(hold)
                 (lost if hold.lost else ours).append(item)
         return ours, lost
-
-    def _is_superseded(self, hold: Hold) -> bool:
-        """It was to be given back, and before it was, it came again."""
-        return hold.identity is not None and self._by_identity.get(hold.identity) is not hold
 
     def latest(self, items: Sequence[Any]) -> list[Any]:
         """The deliveries of these items that the queue wants to hear of."""

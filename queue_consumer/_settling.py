@@ -72,10 +72,12 @@ class Settling:
 
     def _consume(self, chunk: Chunk, tally: Tally, worker: str, took: float) -> None:
         """All of it is consumed."""
+        line = self._line
         self.clean(chunk.items, chunk.lane, tally)
-        self._line.belt.ended(chunk, chunk.keys or ())
-        if self._line.observed:
-            self._line.observers.tell(handled(worker, took, consumed=chunk.items))
+        if line.belt.sorter is not None:
+            line.belt.ended(chunk, chunk.keys or ())
+        if line.observed:
+            line.observers.tell(handled(worker, took, consumed=chunk.items))
 
     def abandon(self, chunks: list[Chunk], tally: Tally) -> list[Any]:
         """Nobody will ever hear how these ended: count what is in hand as abandoned, and return it.

@@ -210,10 +210,10 @@ class Watch:
         memory = self._memory.get(place)
         return now - memory.since if memory is not None and busy is not None and memory.busy == busy else 0.0
 
-    def is_stuck(self, place: str) -> bool:
-        """Whether it has been said that this worker is stuck with its item."""
+    def is_stuck(self, place: str, busy: Any) -> bool:
+        """Whether it has been said that this worker is stuck with just this."""
         memory = self._memory.get(place)
-        return memory is not None and "stuck_time" in memory.said
+        return memory is not None and memory.busy == busy and "stuck_time" in memory.said
 
     def due(self, place: str) -> float | None:
         """When this place is revived, on the clock that `look` is told; None if nobody has died there."""

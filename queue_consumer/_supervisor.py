@@ -105,14 +105,17 @@ class Supervisor(Worker):
             yield WorkerStatus(name=getter.name, kind="getter", doing=doing, stack=stack)
         for handler in self.pool.everybody():
             busy = handler.busy
-            stuck = handler.place_lost or self.watch.is_stuck(handler.name)
+            stuck = handler.place_lost or self.watch.is_stuck(handler.name, busy)
+            seconds = self.watch.busy_for(handler.name, busy, now())
+            if handler.place_lost and busy is not None:  # what is remembered of the place is about who has it now
+                seconds = now() - handler.since
             doing = "idle" if busy is None else "stuck" if stuck else "ending" if handler.leaving else "busy"
             yield WorkerStatus(
                 name=handler.name,
                 kind="handler",
                 doing=doing if handler.alive or handler.finished else handler.death(),
                 item=handler.item(),
-                seconds=self.watch.busy_for(handler.name, busy, now()),
+                seconds=seconds,
                 stack=handler.stack() if stacks and busy is not None else "",
             )
 
@@ -216,6 +219,7 @@ class Supervisor(Worker):
         if not replace_it:
             return
         if handler.replaceable == "stand-in":
+            handler.since = now() - seconds
             self.pool.replace(handler)
             if handler.leaving:
                 return

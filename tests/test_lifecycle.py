@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
 import os
@@ -452,8 +453,16 @@ def test_shutdown_in_a_signal_handler(pool: str, on_signal: Any) -> None:
     assert reconcile(reports[0], queue).cleaned == len(ITEMS)
 
 
+def trip_main() -> None:
+    """As a signal does that comes a moment before the main thread begins to wait: its wait goes on."""
+    _thread.interrupt_main(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("send", [raise_in_main, trip_main])
 @pytest.mark.parametrize("blocking", ["supervise", "run", "shutdown", "wait_idle"])
-def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_signal: Any, tmp_path: Any) -> None:
+def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(
+    blocking: str, send: Callable[[], None], on_signal: Any, tmp_path: Any
+) -> None:
     """A signal handler that interrupts a waiting method of the same consumer may stop and shut down: no deadlock."""
     gate = Gate(tmp_path)
     queue = ProbeQueue([gate.item])
@@ -468,7 +477,9 @@ def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_s
     def raise_it() -> None:
         gate.wait_for()
         until(lambda: consumer._starter is None, "start() is over, which has a test of its own")
-        raise_in_main()
+        if blocking == "shutdown":
+            until(lambda: consumer.state is State.DRAINING, "it is being shut down")
+        send()
 
     on_signal(on_usr1)
     in_thread(raise_it)
@@ -480,6 +491,7 @@ def test_shutdown_in_a_signal_handler_that_interrupts_a_wait(blocking: str, on_s
         case "run":
             consumer.run()
         case "shutdown":
+            gate.wait_for()
             consumer.shutdown()
         case _:
             consumer.wait_idle(PATIENCE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import multiprocessing.process as process_module
 import os
 import random
 import signal
@@ -692,7 +693,7 @@ def burial(monkeypatch: pytest.MonkeyPatch) -> Burial:
 
 def test_two_that_ask_at_once_are_told_the_same(burial: Burial, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one thread is being told that a child has ended, another does not hear that it still runs."""
-    lock = _births.reaping
+    lock = _births.reaper.lock
 
     class Announced:
         def __enter__(self) -> None:
@@ -703,7 +704,7 @@ def test_two_that_ask_at_once_are_told_the_same(burial: Burial, monkeypatch: pyt
         def __exit__(self, *_: object) -> None:
             lock.release()
 
-    monkeypatch.setattr(_births, "reaping", Announced())
+    monkeypatch.setattr(_births.reaper, "lock", Announced())
     assert burial.ends(lambda: burial.child.join(0), lambda: burial.child.join(0))
     assert burial.child.epitaph().endswith("was killed by SIGKILL")
     burial.child.close()
@@ -741,3 +742,40 @@ def test_a_birth_that_takes_long_holds_up_nobody(burial: Burial) -> None:
             born.set()
         bearing.result(PATIENCE)
     burial.child.close()
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_no_child_is_closed_while_another_is_started(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Its descriptor would be that of the new one, whose first word would be read by who asks if the old one lives."""
+    context: Any = multiprocessing.get_context(method)
+    old: Any
+    new: Any
+    old, new = (context.Process(target=time.sleep, args=(0,), daemon=True) for _ in range(2))
+    reaper = _births.Reaper()
+    reaper.start(old)
+    old.join(PATIENCE)
+    descriptor, begun, go_on = old.sentinel, threading.Event(), threading.Event()
+    ask_all: Any = process_module._cleanup  # type: ignore[attr-defined]
+
+    def slowly() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        ask_all()
+
+    monkeypatch.setattr(process_module, "_cleanup", slowly)
+    with ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(reaper.start, new)
+        assert begun.wait(PATIENCE)
+        reaper.bury(old)
+        try:
+            os.fstat(descriptor)
+            assert old.exitcode == 0
+        finally:
+            go_on.set()
+        starting.result(PATIENCE)
+    with pytest.raises(ValueError, match="closed"):
+        _ = old.exitcode
+    new.join(PATIENCE)
+    reaper.bury(new)
+    with pytest.raises(ValueError, match="closed"):
+        _ = new.exitcode

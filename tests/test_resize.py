@@ -119,8 +119,13 @@ def test_a_stuck_thread_that_leaves_is_not_replaced(tmp_path: Path) -> None:
         consumer.resize(1)
         until(lambda: consumer.stats().stuck == 2, "both are stuck")
         until(lambda: consumer.stats().revived == 1, "the one that has a place is replaced")
-        doing = sorted(worker.doing for worker in consumer.workers() if worker.kind == "handler")
-        assert doing == ["idle", "stuck", "stuck"]
+        handlers = [worker for worker in consumer.workers() if worker.kind == "handler"]
+        assert sorted(worker.doing for worker in handlers) == ["idle", "stuck", "stuck"]
+
+        def ages() -> list[float]:
+            return [worker.seconds for worker in consumer.workers() if worker.doing == "stuck"]
+
+        until(lambda: len(ages()) == 2 and min(ages()) > 0.6, "both grow older")
         gate.open()
         assert consumer.wait_idle(20)
     assert reconcile(consumer.shutdown(), queue).cleaned == 2

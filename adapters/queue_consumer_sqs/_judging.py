@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from queue_consumer import CleanupError, LeaseLost
@@ -18,6 +18,7 @@ from ._steps import Call, Steps
 __all__ = ["Judging"]
 
 CALL = BATCH_SIZE.most  # entries of one call
+IDS = [str(number) for number in range(CALL)]  # that entries are known by
 LONGEST_HOLD = 43_200  # seconds since its receipt that a message can be hidden for, all in all
 JOURNEY = 5  # seconds that the answer may have been on its way
 GONE = {  # the lease is not ours any more
@@ -36,14 +37,14 @@ class Judging:
 
     def delete(self, items: Sequence[SQSMessage]) -> Steps[None]:
         """Delete these; `CleanupError` tells which were not, and why."""
-        return self._judged("delete_message_batch", items, lambda message: {})
+        return self._judged("delete_message_batch", items)
 
     def hide(self, items: Sequence[SQSMessage], seconds: float) -> Steps[None]:
         """Hide these for so many seconds from now, or for what is left of the 12 hours that AWS allows."""
         return self._judged(
             "change_message_visibility_batch",
             items,
-            lambda message: {"VisibilityTimeout": min(math.ceil(seconds), seconds_left(message))},
+            lambda message: min(math.ceil(seconds), seconds_left(message)),
         )
 
     def extend(self, items: Sequence[SQSMessage], seconds: float) -> Steps[None]:
@@ -59,7 +60,7 @@ class Judging:
             raise LeaseLost(over)
 
     def _judged(
-        self, operation: str, items: Sequence[SQSMessage], more: Callable[[SQSMessage], Mapping[str, Any]]
+        self, operation: str, items: Sequence[SQSMessage], hidden: Callable[[SQSMessage], int] | None = None
     ) -> Steps[None]:
         """A call for every ten of these, and what became of each."""
         by_handle: dict[str, list[SQSMessage]] = {}
@@ -73,10 +74,12 @@ class Judging:
         cause: SQSError | None = None
         for start in range(0, len(handles), CALL):
             part = handles[start : start + CALL]
-            entries = [
-                {"Id": str(position), "ReceiptHandle": handle, **more(by_handle[handle][0])}
-                for position, handle in enumerate(part)
+            entries: list[dict[str, Any]] = [
+                {"Id": number, "ReceiptHandle": handle} for number, handle in zip(IDS, part, strict=False)
             ]
+            if hidden is not None:
+                for entry in entries:
+                    entry["VisibilityTimeout"] = hidden(by_handle[entry["ReceiptHandle"]][0])
             try:
                 answer = yield Call(operation, {"QueueUrl": self._url, "Entries": entries})
             except SQSError as error:
@@ -85,10 +88,12 @@ class Judging:
                     failed += by_handle[handle]
                 continue
             done = {entry.get("Id") for entry in answer.get("Successful") or ()}
+            if not answer.get("Failed") and done.issuperset(IDS[: len(part)]):  # as nearly always
+                continue
             fates = {entry.get("Id"): Fate.of(entry) for entry in answer.get("Failed") or ()}
-            for position, handle in enumerate(part):
-                fate = fates.get(str(position))
-                if fate is None and str(position) in done:
+            for number, handle in zip(IDS, part, strict=False):
+                fate = fates.get(number)
+                if fate is None and number in done:
                     continue
                 if fate is None:
                     failed += by_handle[handle]

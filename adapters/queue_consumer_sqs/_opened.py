@@ -12,7 +12,7 @@ from ._aws import Client
 from ._errors import AccessDenied, QueueNotFound
 from ._judging import Judging
 from ._limits import BATCH_SIZE, VISIBILITY_TIMEOUT, WAIT_TIME, check_queue_name
-from ._message import SQSMessage
+from ._message import Draft, SQSMessage
 from ._polling import Polling
 
 __all__ = ["Opened"]
@@ -131,18 +131,7 @@ class Opened:
         raise NotImplementedError
 
     def _message(self, given: Mapping[str, Any], lease: float, came: float) -> SQSMessage:
-        return SQSMessage(
-            id=given.get("MessageId", ""),
-            body=given.get("Body", ""),
-            receipt_handle=given.get("ReceiptHandle", ""),
-            system=given.get("Attributes", {}),
-            raw_attributes=given.get("MessageAttributes", {}),
-            queue=self.name,
-            bus=self.bus,
-            priority=self.priority,
-            lease=lease,
-            received_at=came,
-        )
+        return Draft(given, self.name, self.bus, self.priority, lease, came).done()
 
 
 def found(finder: Client, queue: str) -> tuple[str, str]:

@@ -63,11 +63,11 @@ class Signer:
             f"{sha256(body).hexdigest()}"
         )
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
-        signature = hmac.new(
+        signature = hmac.digest(
             self._key_of(moment[:8], credentials.secret_key),
             f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{sha256(request.encode()).hexdigest()}".encode(),
-            sha256,
-        ).hexdigest()
+            "sha256",
+        ).hex()
         return (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={signed}, "
             f"Signature={signature}"
@@ -78,7 +78,7 @@ class Signer:
         if kept_day != day or kept_secret != secret:
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
-                key = hmac.new(key, part.encode(), sha256).digest()
+                key = hmac.digest(key, part.encode(), "sha256")
             self._key = day, secret, key
         return key
 

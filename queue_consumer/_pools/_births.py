@@ -96,7 +96,7 @@ class Birth:
             name="queue_consumer-child",
             daemon=True,
         )
-        process.start()
+        reaper.start(process)
         return Started(process)
 
     def close(self) -> None:
@@ -104,15 +104,53 @@ class Birth:
             self._template.close()
 
 
-# Of two threads that ask at once whether a child has ended, one is told how, and the other that it runs: so only one
-# asks at a time. Held for moments only: whoever else asks, as multiprocessing does, makes us ask once more.
-reaping = threading.Lock()
+class Reaper:
+    """Who may ask of a process that multiprocessing has started whether it has ended, and when it is closed.
+
+    Of two threads that ask at once, one is told how it ended, and the other that it runs: so only one asks at a time,
+    with `lock`. It is held for moments only: whoever else asks, as multiprocessing does, makes us ask once more.
+
+    And none is closed while another is being started. For that, multiprocessing asks all that it knows whether they
+    have ended: of one that is closed at that moment it reads the descriptor all the same, which by then may be that of
+    the one that is being started; and what this was to say is waited for in vain, for ever.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._starts = 0
+        self._ended: list[Any] = []
+
+    def start(self, process: Any) -> None:
+        with self.lock:
+            self._starts += 1
+        try:
+            process.start()
+        finally:
+            with self.lock:
+                self._starts -= 1
+                self._bury()
+
+    def bury(self, process: Any) -> None:
+        """Close it as soon as may be."""
+        with self.lock:
+            self._ended.append(process)
+            self._bury()
+
+    def _bury(self) -> None:
+        while self._ended and not self._starts:
+            try:
+                self._ended.pop().close()
+            except ValueError:
+                pass  # it still runs, in spite of SIGKILL: the kernel holds it
+
+
+reaper = Reaper()
 
 
 def _after_fork() -> None:
-    """The thread that held it is not in this process."""
-    global reaping
-    reaping = threading.Lock()
+    """The thread that held its lock is not in this process."""
+    global reaper
+    reaper = Reaper()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -129,7 +167,7 @@ class Started:
         until = now() + timeout
         try:
             while True:
-                with reaping:
+                with reaper.lock:
                     self._process.join(0)
                     self._code = self._process.exitcode
                 left = until - now()
@@ -152,11 +190,7 @@ class Started:
     def close(self) -> None:
         self._epitaph = self.epitaph()
         self.epitaph = lambda: self._epitaph  # type: ignore[method-assign]
-        try:
-            with reaping:
-                self._process.close()
-        except ValueError:
-            pass  # it still runs, in spite of SIGKILL: the kernel holds it
+        reaper.bury(self._process)
 
 
 class Template:

@@ -25,6 +25,7 @@ class Handler(Worker):
         self.held: deque[Chunk] = deque()
         self.retired = False  # to take no more chunks
         self.place_lost = False  # its place was given to another
+        self.since = 0.0  # when it began with what it lost its place for
         self.leaving = False  # there are to be fewer places, and nobody takes this one
 
     @property

@@ -10,7 +10,7 @@ import contextvars
 from typing import Any
 
 from .._arguments import Options
-from .._chunk import Chunk, Feed, Receipts, raised, returned
+from .._chunk import Chunk, Fate, Receipts, raised, returned
 from .._current import entered
 from .._events import ChunkStarted
 from .._line import Line, now
@@ -120,13 +120,17 @@ class ThreadHandler(Handler):
         self.held.append(chunk)
         if self.line.observed:
             self.line.observers.tell(ChunkStarted(worker=self.name, items=tuple(chunk.items), on_belt=began - chunk.at))
-        feed: Feed[Any] = Receipts(chunk) if self._explicit else Feed(chunk)
+        decided: dict[int, Fate] = {}
+        feed = chunk.feed()
+        if self._explicit:
+            feed = receipts = Receipts[Any](chunk)
+            decided = receipts.decided
         try:
             result = self._context.copy().run(self._handler, feed)
         except BaseException as error:
-            ending = raised(error, feed.decided)
+            ending = raised(error, decided)
         else:
-            ending = returned(result, chunk.items, feed.decided)
+            ending = returned(result, chunk.items, decided)
         self._settle(chunk, ending, now() - began)
 
     def _settle(self, chunk: Chunk, ending: Any, took: float = 0.0) -> None:

@@ -13,6 +13,7 @@ from queue_consumer import Consumer
 
 from ._exits import CommandError, Exit
 from ._options import Option
+from ._plain import plain
 from ._progress import many
 from ._target import Target, load
 from .schemes import Finding, installed, scheme_of
@@ -58,7 +59,8 @@ def tell(name: str, findings: Sequence[Finding], *, strict: bool) -> int:
         return 0
     print(f"{name}: {many(len(problems), 'problem')}, {many(len(advice), 'piece of advice', 'pieces of advice')}")
     for finding in (*problems, *advice):
-        print(f"\n  {finding.kind.upper()}: {finding.what}\n    Why: {finding.why}\n    Do:  {finding.do}")
+        text = f"\n  {finding.kind.upper()}: {finding.what}\n    Why: {finding.why}\n    Do:  {finding.do}"
+        print(plain(text, keep="\n"))
     print()
     return len(findings) if strict else len(problems)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ._changes import Changes
 from ._exits import Exit
+from ._progress import many
 from ._running import LEASH
 from ._service import Service
 from ._signals import Signals
@@ -31,6 +32,7 @@ BASE, LONGEST = 0.1, 30.0  # seconds before a copy that died is replaced; double
 QUIET = 10.0  # a copy that has lived for so long is replaced at once
 PARTING = 15.0  # seconds beyond the drain timeout before a copy is killed
 LOOK = 1.0
+ENDS = (Exit.CLEAN, Exit.LATE, Exit.USAGE, Exit.UNREACHABLE)  # of a program that was not ended by a crash
 log = logging.getLogger("queue_consumer.cli")
 
 
@@ -91,6 +93,7 @@ class Copies:
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()  # see Running
         self._signals: list[int] = []
         self._worst = Exit.CLEAN
+        self._crashes: list[int] = []  # how those ended that were replaced
         self._stop_by: float | None = None
         self._changes = None if watch is None else Changes(watch, lambda paths: self._news.put(("changed", paths)))
         self._leash, self._end = os.pipe()
@@ -103,7 +106,7 @@ class Copies:
                     self._changes.start()
                 for copy in self._copies:
                     self._start(copy)
-                service.tell("READY=1", f"STATUS={len(self._copies)} copies run")
+                service.tell("READY=1", f"STATUS={many(len(self._copies), 'copy', 'copies')} running")
                 while any(copy.alive or copy.due is not None for copy in self._copies) or self._waits():
                     self._turn()
                     service.beat(True)
@@ -165,10 +168,9 @@ class Copies:
         if len(self._signals) > 2:
             return
         if len(self._signals) == 1:
-            words = "draining %d copies, at most %g s; press again to stop now"
-            log.warning(
-                words, sum(copy.alive for copy in self._copies), self._drain_timeout, extra={"event": "draining"}
-            )
+            alive = many(sum(copy.alive for copy in self._copies), "copy", "copies")
+            words = f"draining {alive}, at most %g s; press again to stop now"
+            log.warning(words, self._drain_timeout, extra={"event": "draining"})
             for copy in self._copies:
                 if copy.due is not None:  # a crash that nobody makes good any more
                     copy.due = None
@@ -198,12 +200,12 @@ class Copies:
             code = int(Exit.CLEAN)  # it was told to end before it had begun to listen, and so had nothing to drain
         copy.process, copy.code = None, code
         facts = {"event": "copy ended", "copy": copy.number, "pid": process.pid, "code": code}
+        if not self._signals and code not in ENDS:
+            self._crashes.append(code)
         if copy.again and not self._signals:
             copy.due = time.monotonic()
-        elif self._signals:
+        elif self._signals or code in (Exit.CLEAN, Exit.LATE):
             self._note(copy, code, facts)
-        elif code == Exit.CLEAN:
-            log.info("copy %d has ended by itself", copy.number, extra=facts)
         elif self._changes is not None:
             log.error(
                 "copy %d ended with %s, and begins anew when a file changes", copy.number, words(code), extra=facts
@@ -225,13 +227,17 @@ class Copies:
 
     def _note(self, copy: Copy, code: int, facts: Mapping[str, Any]) -> None:
         level = logging.INFO if code == Exit.CLEAN else logging.WARNING
-        log.log(level, "copy %d has ended with %s", copy.number, words(code), extra=facts)
+        how = "" if self._signals else " by itself,"
+        log.log(level, "copy %d has ended%s with %s", copy.number, how, words(code), extra=facts)
 
     def _code(self) -> Exit:
-        """What came of the last copy in each place; a crash that was made good does not count."""
+        """What came of the last copy in each place, and of those that crashed and were replaced: never 0 after that."""
         if self._worst is not Exit.CLEAN:
             return self._worst
-        codes = [copy.code or 0 for copy in self._copies]
+        if self._crashes:
+            facts = {"event": "crashes", "count": len(self._crashes)}
+            log.warning("of all copies %d crashed, and were replaced", len(self._crashes), extra=facts)
+        codes = [*self._crashes, *(copy.code or 0 for copy in self._copies)]
         forced = len([number for number in self._signals if number]) > 1
         if forced:
             return Exit.INTERRUPTED if self._signals[1] == signal.SIGINT else Exit.TERMINATED

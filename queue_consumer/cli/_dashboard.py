@@ -1,8 +1,8 @@
 """The web page of `run --dashboard`: one file, served on loopback, fed by server-sent events.
 
 Anybody who can reach it may look. Who wants to pause or resize needs the token, which is new at every start and part of
-the address that is logged. Requests under another host name are refused, so that no page from elsewhere can look
-through a browser of this machine.
+the address that is logged. Requests under another host name, or from another page, are refused (`_http`), so that no
+page from elsewhere can look through a browser of this machine.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 from ._chronicle import Chronicle
+from ._http import Page, Server, Where, url_of
 from ._socket import Socket, look
 from ._target import Target
 
 __all__ = ["Dashboard"]
 
 LOOK = 0.5  # seconds
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LARGEST = 10_000  # bytes of an order
 log = logging.getLogger("queue_consumer.cli")
 
 
 class Dashboard:
     """Serves a picture of these consumers. Each is watched from before its start."""
 
-    def __init__(self, where: tuple[str, int], targets: Sequence[Target]) -> None:
+    def __init__(self, where: Where, targets: Sequence[Target]) -> None:
         self._where = where
         self._targets = targets
         self._chronicles = [Chronicle(target) for target in targets]
@@ -42,11 +42,11 @@ class Dashboard:
         self._over = threading.Event()
         self._looked = threading.Condition()
         self._looks = 0
-        self._server: ThreadingHTTPServer | None = None
+        self._server: Server | None = None
         self.token = secrets.token_urlsafe(16)
 
     def __str__(self) -> str:
-        return "http://{}:{}".format(*self._where)
+        return url_of(self._where)
 
     @property
     def address(self) -> str:
@@ -54,10 +54,8 @@ class Dashboard:
         return f"{self}/#token={self.token}"
 
     def open(self) -> None:
-        server = ThreadingHTTPServer(self._where, type("Handler", (Page,), {"dashboard": self}))
-        server.daemon_threads = True
-        self._where = (self._where[0], server.server_address[1])
-        self._server = server
+        self._server = server = Server(self._where, type("Handler", (Answers,), {"dashboard": self}))
+        self._where = server.where
         for work in (self._watch, lambda: server.serve_forever(0.1)):
             threading.Thread(target=work, name="queue_consumer-dashboard", daemon=True).start()
         log.info("the dashboard is at %s", self.address, extra={"event": "dashboard"})
@@ -105,37 +103,44 @@ class Dashboard:
     def order(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return self._orders.answer(given)
 
-    def is_ours(self, host: str) -> bool:
-        """Whether a request was meant for this server."""
-        name = host.rpartition(":")[0] or host
-        return self._where[0] not in LOOPBACK or name in LOOPBACK
 
-
-class Page(BaseHTTPRequestHandler):
+class Answers(Page):
     """Answers one request."""
 
     dashboard: Dashboard
 
-    def do_GET(self) -> None:
-        if not self.dashboard.is_ours(self.headers.get("Host", "")):
-            self._answer(403, b"this server is for 127.0.0.1\n", "text/plain")
-        elif self.path == "/":
+    def do_GET(self) -> None:  # noqa: N802 - so it is called by name
+        if not self.is_meant_for_us():
+            return
+        if self.path == "/":
             page = files("queue_consumer.cli").joinpath("dashboard.html").read_bytes()
-            self._answer(200, page, "text/html; charset=utf-8")
+            self.answer(200, page, "text/html; charset=utf-8", Content_Security_Policy=POLICY)
         elif self.path == "/events":
             self._stream()
         else:
-            self._answer(404, b"there are / and /events\n", "text/plain")
+            self.answer(404, b"there are / and /events\n")
 
-    def do_POST(self) -> None:
-        if not self.dashboard.is_ours(self.headers.get("Host", "")):
-            self._answer(403, b"this server is for 127.0.0.1\n", "text/plain")
-        elif not secrets.compare_digest(self.headers.get("X-Token", ""), self.dashboard.token):
-            self._answer(401, b'{"error": "the token is missing or wrong: take the address from the log"}', JSON)
-        else:
-            given: Any = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-            order = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
-            self._answer(200, json.dumps(self.dashboard.order(order), default=str).encode(), JSON)
+    def do_POST(self) -> None:  # noqa: N802
+        if not self.is_meant_for_us():
+            return
+        token = self.headers.get("X-Token", "").encode()
+        if not secrets.compare_digest(token, self.dashboard.token.encode()):
+            self._refuse(401, "the token is missing or wrong: take the address from the log")
+            return
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > LARGEST:
+            self._refuse(400, f"an order is a JSON object of at most {LARGEST} bytes")
+            return
+        try:
+            given: Any = json.loads(self.rfile.read(int(size)))
+        except ValueError as error:
+            self._refuse(400, f"an order is a JSON object: {error}")
+            return
+        order = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+        self.answer(200, json.dumps(self.dashboard.order(order), default=str).encode(), JSON)
+
+    def _refuse(self, status: int, words: str) -> None:
+        self.answer(status, json.dumps({"error": words}).encode(), JSON)
 
     def _stream(self) -> None:
         self.send_response(200)
@@ -149,18 +154,10 @@ class Page(BaseHTTPRequestHandler):
         except OSError:
             return  # the page was closed
 
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        # Nothing from elsewhere, and nobody else's frame.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-        self.send_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug(format, *args)
-
 
 JSON = "application/json"
+# Nothing from elsewhere, and nobody else's frame.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)

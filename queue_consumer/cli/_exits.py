@@ -22,7 +22,7 @@ class Exit(IntEnum):
 
 EXIT_CODES = {
     Exit.CLEAN: "clean",
-    Exit.UNEXPECTED: "unexpected: a bug, or a copy that crashed at the end; `check`: something would go wrong",
+    Exit.UNEXPECTED: "unexpected: a bug, or a copy crashed, replaced or not; `check`: something would go wrong",
     Exit.USAGE: "wrong usage, or the target cannot be imported or made",
     Exit.UNREACHABLE: "the source cannot be reached, or not be used, at the start",
     Exit.GAVE_UP: "the supervisor gave up, as on a crash loop or too many stuck handlers",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from typing import Any, TextIO
+
+from ._plain import json_of, plain
 
 __all__ = ["FORMATS", "LEVELS", "JsonFormatter", "set_up_logging"]
 
@@ -31,7 +32,18 @@ class JsonFormatter(logging.Formatter):
         line.update((name, value) for name, value in vars(record).items() if name not in PLAIN and name not in line)
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json_of(line)
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people. What would have a terminal do more than show them is shown as an escape; tracebacks keep their
+    lines."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record), keep="\n\t")
 
 
 def set_up_logging(format: str, level: str, stream: TextIO | None = None) -> None:
@@ -42,12 +54,9 @@ def set_up_logging(format: str, level: str, stream: TextIO | None = None) -> Non
             root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.of_queue_consumer = True  # type: ignore[attr-defined]  # so that a second call does not log twice
-    handler.setFormatter(
-        JsonFormatter()
-        if format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    )
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root.addHandler(handler)
     number = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(max(number, logging.INFO))  # other libraries say at "debug" what nobody asked for
     logging.getLogger("queue_consumer").setLevel(number)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what has changed we say ourselves

@@ -12,6 +12,7 @@ from typing import Any
 
 from ._exits import CommandError, Exit
 from ._options import add_options, exit_codes, fill_in
+from ._plain import plain
 
 __all__ = ["main"]
 
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fill_in(given, command.options())
         return int(command.run(given))
     except CommandError as error:
-        print(f"queue-consumer {given.command}: {error}", file=sys.stderr)
+        said = plain(str(error), keep="\n")  # it may have the words of others in it
+        print(f"queue-consumer {given.command}: {said}", file=sys.stderr)
         return int(error.code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from queue_consumer import BackendError
+from queue_consumer import BackendError, UsageError
 
 from ._exits import CommandError, Exit
 from ._options import Option
@@ -25,11 +25,11 @@ def opened(url: str) -> Generator[QueueTools]:
         tools = scheme_of(address.scheme).open(address)
     except (BackendError, OSError) as error:
         raise CommandError(f"{url}: {error}", Exit.UNREACHABLE) from error
-    except ValueError as error:
+    except (ValueError, UsageError) as error:
         raise CommandError(str(error)) from error
     try:
         yield tools
-    except ValueError as error:
+    except (ValueError, UsageError) as error:
         raise CommandError(str(error)) from error
     except (BackendError, OSError) as error:
         raise CommandError(f"{url}: {error}", Exit.UNEXPECTED) from error

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from ._exits import EXIT_CODES, CommandError
 
-__all__ = ["Command", "Option", "add_options", "count", "fill_in", "number", "seconds", "variable_of"]
+__all__ = ["Command", "Option", "add_options", "address", "count", "fill_in", "number", "seconds", "variable_of"]
 
+LOOPBACK = "127.0.0.1"
 PREFIX = "QUEUE_CONSUMER_"
 TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -158,6 +159,14 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"must be a number; got {text!r}") from None
+
+
+def address(text: str) -> tuple[str, int]:
+    """`9464`, `:9464`, `0.0.0.0:9464` or `[::1]:9464`; loopback unless a host is named; port 0 takes any."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"must be PORT or HOST:PORT; got {text!r}")
+    return host.strip("[]") or LOOPBACK, int(port)
 
 
 def exit_codes() -> str:

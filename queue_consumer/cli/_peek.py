@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from ._opening import QUEUE, YES, depth_of, opened
 from ._options import Option, count
+from ._plain import json_of, plain
 from ._progress import confirm
 
 NAME = "peek"
@@ -39,22 +39,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def in_json(message: Any) -> str:
-    return json.dumps(
+    return json_of(
         {
             "id": getattr(message, "id", None),
             "attempt": getattr(message, "attempt", None),
             "group": getattr(message, "group", None),
             "attributes": dict(getattr(message, "attributes", {})),
             "body": getattr(message, "body", message),
-        },
-        default=str,
-        ensure_ascii=False,
+        }
     )
 
 
 def in_a_line(message: Any, width: int = 100) -> str:
-    body = " ".join(str(getattr(message, "body", message)).split())
+    body = plain(" ".join(str(getattr(message, "body", message)).split()))
     shown = body if len(body) <= width else body[: width - 1] + "…"
     id = getattr(message, "id", "")
     attempt = getattr(message, "attempt", None)
-    return f"{id}  {f'attempt {attempt}  ' if attempt is not None else ''}{shown}"
+    return f"{plain(str(id))}  {f'attempt {attempt}  ' if attempt is not None else ''}{shown}"

@@ -51,8 +51,8 @@ class Progress:
             self._show("\r\x1b[K", "\n")
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if somebody wants it.
+def confirm(question: str, *, yes: bool, look: str = "") -> None:
+    """Go on only if somebody wants it. `look`: how to see what would be done.
 
     Raises:
         CommandError: nobody does, or nobody can be asked.
@@ -60,7 +60,8 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Nobody is here to answer: say --yes if you mean it, or --dry-run to look first")
+        first = f", or {look} to look first" if look else ""
+        raise CommandError(f"{question} Nobody is here to answer: say --yes if you mean it{first}")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done")

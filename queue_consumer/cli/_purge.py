@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"would delete about {many(total, 'message')} of {tools.name} ({words})")
             return 0
         confirm(
-            f"This deletes about {many(total, 'message')} of {tools.name} ({words}) for ever. Go on?", yes=arguments.yes
+            f"This deletes about {many(total, 'message')} of {tools.name} ({words}) for ever. Go on?",
+            yes=arguments.yes,
+            look=DRY_RUN.flag,
         )
         progress = Progress("deleted", total)
         done = tools.purge(progress)

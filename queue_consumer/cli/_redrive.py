@@ -36,7 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             print(f"would move about {many(total, 'message')} from {tools.name} ({depth_of(tools)[1]}) to {where}")
             return 0
-        confirm(f"This moves about {many(total, 'message')} from {tools.name} to {where}. Go on?", yes=arguments.yes)
+        confirm(
+            f"This moves about {many(total, 'message')} from {tools.name} to {where}. Go on?",
+            yes=arguments.yes,
+            look=DRY_RUN.flag,
+        )
         progress = Progress("moved", total)
         done = tools.redrive(arguments.to, limit=arguments.limit, rate=arguments.rate, told=progress)
         progress.end()

@@ -6,23 +6,22 @@ import argparse
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from queue_consumer import Idle, MaxItems, Stats
 from queue_consumer.observers import LogObserver
 
 from ._copies import Copies
-from ._dashboard import Dashboard
 from ._exits import CommandError, Exit
 from ._logs import FORMATS, LEVELS, set_up_logging
-from ._options import Option, count, seconds
+from ._options import Option, address, count, seconds
 from ._running import Running
 from ._signals import Signals
 from ._socket import Socket
 from ._target import Target, load_all
-from ._web import Web, address
 
 log = logging.getLogger("queue_consumer.cli")
 NAME = "run"
@@ -72,11 +71,23 @@ def options() -> Sequence[Option]:
         Option("--processes", "so many supervised copies; one that dies is replaced", count(), 1, shown="N"),
         Option("--reload", "begin anew when a Python file changes", None, False),
         Option("--reload-dir", "the folder to watch", Path, Path("."), shown="DIR"),
-        Option("--stop-after", "stop after 90s, 15m, 1000items or idle:30s; or several, with commas", StopAfter),
-        Option("--drain-timeout", "seconds that what runs may take when it is time to stop", seconds, 25.0),
+        Option(
+            "--stop-after",
+            "stop after 90s, 15m, 1000items or idle:30s; or several, with commas",
+            StopAfter,
+            shown="WHEN",
+        ),
+        Option(
+            "--drain-timeout", "seconds that what runs may take when it is time to stop", seconds, 25.0, shown="SECONDS"
+        ),
         Option("--max-handlers", "so many handlers at once, whatever the program says", count(), shown="N"),
-        Option("--metrics", "serve /metrics, /healthz and /readyz on this port, of loopback unless said", address),
-        Option("--dashboard", "serve a web page on this port, of loopback unless said", address),
+        Option(
+            "--metrics",
+            "serve /metrics, /healthz and /readyz on this port, of loopback unless said",
+            address,
+            shown="[HOST:]PORT",
+        ),
+        Option("--dashboard", "serve a web page on this port, of loopback unless said", address, shown="[HOST:]PORT"),
         Option("--socket", "a Unix socket for `top`; copies add .1, .2, …", Path, shown="PATH"),
         Option("--log-format", "how log lines look", default="text", choices=FORMATS),
         Option("--log-level", "the least that is logged", default="info", choices=LEVELS),
@@ -98,38 +109,66 @@ class NotBegun(BaseException):
     """A signal came while the targets were being made. No Exception, so that nobody's import takes it for an error."""
 
 
-def give_up(number: int) -> None:
-    if number != signal.SIGUSR1:
-        raise NotBegun
-
-
 def run_here(arguments: argparse.Namespace) -> int:
     """In this process."""
+    begun = False
+
+    def give_up(number: int) -> None:
+        if number != signal.SIGUSR1 and not begun:
+            raise NotBegun
+
     try:
         with Signals(give_up):  # or process 1 of a container would not hear them
-            targets = load_all(arguments.targets)
+            with opened(arguments) as running:
+                begun = True
+                return int(running.run())
     except NotBegun:
         log.warning("stopped before it had begun", extra={"event": "stopped"})
         return int(Exit.CLEAN)
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace) -> Generator[Running]:
+    """The consumers, ready to be started; and while they are there, what is served about them."""
+    targets = load_all(arguments.targets)
     for target in targets:
         prepare(target, arguments)
-    services: list[Web | Socket | Dashboard] = (
-        [Web(arguments.metrics, targets)] if arguments.metrics is not None else []
-    )
-    services += [Dashboard(arguments.dashboard, targets)] if arguments.dashboard is not None else []
-    services += [Socket(arguments.socket, targets)] if arguments.socket is not None else []
-    opened: list[Web | Socket | Dashboard] = []
+    services = services_of(arguments, targets)
+    served: list[Serving] = []
     try:
         for service in services:
             try:
                 service.open()
             except OSError as error:
                 raise CommandError(f"{service} cannot be opened: {error}") from error
-            opened.append(service)
-        return Running(targets, drain_timeout=arguments.drain_timeout, stop_after=arguments.stop_after).run()
+            served.append(service)
+        yield Running(targets, drain_timeout=arguments.drain_timeout, stop_after=arguments.stop_after)
     finally:
-        for service in opened:
+        for service in served:
             service.close()
+
+
+class Serving(Protocol):
+    """What tells others about the consumers, for as long as they are there."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def services_of(arguments: argparse.Namespace, targets: Sequence[Target]) -> list[Serving]:
+    """What is asked for. Web servers are imported only then: most runs have none."""
+    services: list[Serving] = []
+    if arguments.metrics is not None:
+        from ._web import Web
+
+        services.append(Web(arguments.metrics, targets))
+    if arguments.dashboard is not None:
+        from ._dashboard import Dashboard
+
+        services.append(Dashboard(arguments.dashboard, targets))
+    if arguments.socket is not None:
+        services.append(Socket(arguments.socket, targets))
+    return services
 
 
 def prepare(target: Target, arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from queue_consumer import Report, State, Stats, UsageError
 from queue_consumer.telemetry import Health
 
 from ._exits import CommandError, Exit
+from ._progress import many
 from ._service import Service
 from ._signals import Signals
 from ._target import AWAY, Target, told, unreachable
@@ -70,7 +71,7 @@ class Running:
             hold_leash()
             refused = self._start()
             if refused is None:
-                self._service.tell("READY=1", f"STATUS={len(self._targets)} consumers run")
+                self._service.tell("READY=1", f"STATUS={many(len(self._targets), 'consumer')} running")
             while len(self._codes) < len(self._draining) or (refused is None and len(self._codes) < len(self._targets)):
                 self._turn()
         if refused is not None:
@@ -91,9 +92,8 @@ class Running:
             except Exception as error:
                 return self._refuse(CommandError(f"{target.name} cannot start: {told(error)}", Exit.UNEXPECTED))
             options = target.consumer.options
-            words = "%s: %d handlers in %s, %d getters"
-            facts = {"event": "started", "consumer": target.name}
-            log.info(words, target.name, options.handlers, options.pool, options.getters, extra=facts)
+            words = f"%s: {many(options.handlers, 'handler')} in %s, {many(options.getters, 'getter')}"
+            log.info(words, target.name, options.pool, extra={"event": "started", "consumer": target.name})
             threading.Thread(target=self._wait_for, args=(target,), daemon=True).start()
         return None
 
@@ -152,15 +152,15 @@ class Running:
 
     def _heed(self) -> None:
         items = sum(target.consumer.stats().in_flight for target in self._targets)
-        self._service.tell("STOPPING=1", f"STATUS=draining {items} items")
+        self._service.tell("STOPPING=1", f"STATUS=draining {many(items, 'item')}")
         if len(self._signals) == 1:
-            words = "draining %d items, at most %g s; press again to stop now"
-            log.warning(words, items, self._drain_timeout, extra={"event": "draining", "count": items})
+            words = f"draining {many(items, 'item')}, at most %g s; press again to stop now"
+            log.warning(words, self._drain_timeout, extra={"event": "draining", "count": items})
             for target in self._targets:
                 self._drain(target)
         elif len(self._signals) == 2:
-            words = "stopping now, with %d items in flight"
-            log.warning(words, items, extra={"event": "stopping", "count": items})
+            words = f"stopping now, with {many(items, 'item')} in flight"
+            log.warning(words, extra={"event": "stopping", "count": items})
             for target in self._targets:
                 threading.Thread(target=self._hurry, args=(target,), daemon=True).start()
 
@@ -178,7 +178,8 @@ class Running:
             log.info("%s %s", target.name, report, extra=facts)
             if code is Exit.LATE:
                 words = "%s: the drain deadline was missed by %s"
-                log.error(words, target.name, ", ".join((*report.forced, *(left.where for left in report.leftovers))))
+                missed = dict.fromkeys((*report.forced, *(left.where for left in report.leftovers)))
+                log.error(words, target.name, ", ".join(missed))
         except Exception as error:
             code = Exit.GAVE_UP if hasattr(error, "report") else Exit.UNEXPECTED
             log.error("%s gave up: %s: %s", target.name, type(error).__name__, error, extra=facts)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-__all__ = ["Sight", "lines_of", "sights_of"]
+from ._plain import plain
+
+__all__ = ["Sight", "lines_of", "sights_of", "stack_of", "title_of"]
 
 ENDS = ("cleaned", "dropped", "released", "left", "tombstoned", "lost", "abandoned")
 
@@ -18,7 +20,8 @@ class Sight:
     Attributes:
         where: the socket.
         rate_in, rate_out: items a second that came and that ended, since the last look.
-        busy: handlers that are, and for how long the one has been that has its item the longest.
+        busy, stuck: handlers that are, at this moment; a stuck thread may have lost its place, and count beside it.
+        oldest: for how long that handler has had its item that has it the longest.
         troubled: workers that are stuck, or dead, with their stacks if these were asked for.
         calls, dollars: of the queue's service, all told; None where it has no meter.
     """
@@ -34,6 +37,7 @@ class Sight:
     rate_in: float = 0.0
     rate_out: float = 0.0
     busy: int = 0
+    stuck: int = 0
     oldest: float = 0.0
     lanes: Sequence[Mapping[str, Any]] = ()
     workers: Sequence[Mapping[str, Any]] = ()
@@ -49,6 +53,12 @@ class Sight:
         return ", ".join(shown)
 
     @property
+    def worth_a_look(self) -> Sequence[Mapping[str, Any]]:
+        """Handlers in trouble; and those that are busy, if their stacks were asked for."""
+        shown = [worker for worker in self.workers if worker["kind"] == "handler" and worker["stack"]]
+        return [*self.troubled, *(worker for worker in shown if worker not in self.troubled)]
+
+    @property
     def price(self) -> str:
         """The calls of the service and their price, in words; empty where nobody counts them."""
         if self.dollars is None:
@@ -57,19 +67,56 @@ class Sight:
         return f"{calls or 'none'}: about ${self.dollars:.6f}"
 
 
-def sights_of(where: str, answer: Mapping[str, Any], before: Mapping[str, Sight], seconds: float) -> list[Sight]:
-    """What is to be seen at one socket. `before`: at the last look, `seconds` ago, by name."""
+def sights_of(
+    where: str, answer: Mapping[str, Any], before: Mapping[str, Sight], seconds: float, stacks: bool = False
+) -> list[Sight]:
+    """What is to be seen at one socket.
+
+    Args:
+        before: at the last look, `seconds` ago, by name.
+        stacks: those of all busy handlers, and not only of those that are in trouble.
+    """
+    given = cleaned(answer)
     return [
-        sight_of(where, answer["pid"], consumer, before.get(consumer["name"]), seconds)
-        for consumer in answer["consumers"]
+        sight_of(where, given["pid"], consumer, before.get(consumer["name"]), seconds, stacks)
+        for consumer in given["consumers"]
     ]
 
 
-def sight_of(where: str, pid: int, consumer: Mapping[str, Any], before: Sight | None, seconds: float) -> Sight:
+def cleaned(answer: Any, keep: str = "") -> Any:
+    """The same without what would have a terminal do more than show it: ids and names are other people's words."""
+    if isinstance(answer, str):
+        return plain(answer, keep)
+    if isinstance(answer, Mapping):
+        entries = cast("Mapping[str, Any]", answer).items()
+        return {plain(name): cleaned(value, "\n" if name == "stack" else "") for name, value in entries}
+    if isinstance(answer, list):
+        return [cleaned(value) for value in cast("Sequence[Any]", answer)]
+    return answer
+
+
+LINE_ITSELF = ("/queue_consumer/", "/threading.py", "/multiprocessing/", "/asyncio/", "/runpy.py", "<frozen runpy>")
+
+
+def stack_of(worker: Mapping[str, Any]) -> list[str]:
+    """Where a worker stands, in lines, from where the line has called the handler."""
+    frames: list[list[str]] = []
+    for line in worker["stack"].rstrip().splitlines():
+        if line.startswith("  File ") or not frames:
+            frames.append([])
+        frames[-1].append(line)
+    first = next((at for at, frame in enumerate(frames) if not any(mark in frame[0] for mark in LINE_ITSELF)), 0)
+    return [line for frame in frames[first:] for line in frame]
+
+
+def sight_of(
+    where: str, pid: int, consumer: Mapping[str, Any], before: Sight | None, seconds: float, stacks: bool
+) -> Sight:
     stats: Mapping[str, Any] = consumer["stats"]
     handlers = [worker for worker in consumer["workers"] if worker["kind"] == "handler"]
-    busy = [worker for worker in handlers if worker["doing"] in ("busy", "stuck", "ending")]
-    usual = ("idle", "busy", "ending")
+    busy = [worker for worker in handlers if worker["doing"] in ("busy", "ending")]
+    stuck = [worker for worker in handlers if worker["doing"] == "stuck"]
+    troubled = [worker for worker in handlers if worker["doing"] not in ("idle", "busy", "ending")]
     calls: dict[str, int] = {}
     dollars: list[float] = []
     for found, cost in meters(stats["queue"]):
@@ -89,10 +136,11 @@ def sight_of(where: str, pid: int, consumer: Mapping[str, Any], before: Sight | 
         rate_in=(stats["received"] - before.stats["received"]) / seconds if known and before else 0.0,
         rate_out=(ended(stats) - ended(before.stats)) / seconds if known and before else 0.0,
         busy=len(busy),
-        oldest=max((worker["seconds"] for worker in busy), default=0.0),
+        stuck=len(stuck),
+        oldest=max((worker["seconds"] for worker in (*busy, *stuck)), default=0.0),
         lanes=consumer["lanes"],
-        workers=consumer["workers"],
-        troubled=[worker for worker in handlers if worker["doing"] not in usual],
+        workers=[worker if stacks or worker in troubled else {**worker, "stack": ""} for worker in consumer["workers"]],
+        troubled=troubled,
         calls=calls,
         dollars=sum(dollars) if dollars else None,
     )
@@ -115,13 +163,14 @@ def meters(queue: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, int], float]
 def lines_of(sight: Sight) -> Iterator[str]:
     """A consumer in plain lines."""
     stats = sight.stats
+    stuck = f"stuck {sight.stuck}" + (f" ({stats['stuck']} in all)" if stats["stuck"] != sight.stuck else "")
     yield (
         f"{sight.name} (pid {sight.pid}) {sight.state}: in {sight.rate_in:.1f}/s, out {sight.rate_out:.1f}/s, "
         f"in flight {stats['in_flight']:,}; {sight.counts}"
     )
     yield (
         f"  {sight.busy} of {sight.max_handlers} handlers busy in {sight.pool}, longest {sight.oldest:.1f} s; "
-        f"restarts {stats['revived']}, stuck {stats['stuck']}; fetching: {sight.fetching}"
+        f"restarts {stats['revived']}, {stuck}; fetching: {sight.fetching}"
     )
     for lane in sight.lanes:
         if lane["name"]:
@@ -131,8 +180,12 @@ def lines_of(sight: Sight) -> Iterator[str]:
             yield f"  {lane['waiting']} waiting on the belt"
     if sight.price:
         yield f"  calls: {sight.price}"
-    for worker in sight.troubled:
-        what = f" with {worker['item']}" if worker["item"] else ""
-        yield f"  {worker['name']} {worker['doing']}{what} for {worker['seconds']:.1f} s"
-        for line in worker["stack"].rstrip().splitlines():
+    for worker in sight.worth_a_look:
+        yield f"  {title_of(worker)}"
+        for line in stack_of(worker):
             yield f"    {line}"
+
+
+def title_of(worker: Mapping[str, Any]) -> str:
+    what = f" with {worker['item']}" if worker["item"] else ""
+    return f"{worker['name']} {worker['doing']}{what} for {worker['seconds']:.1f} s"

@@ -48,10 +48,16 @@ def ask(path: Path, **request: Any) -> dict[str, Any]:
         raise Refused(f"nothing runs at {path}: {error.strerror or error}") from error
     if not answer:
         raise Refused(f"{path} has hung up")
-    found: dict[str, Any] = json.loads(answer)
-    if "error" in found:
-        raise Refused(str(found["error"]))
-    return found
+    try:
+        found: Any = json.loads(answer)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(f"{path} does not answer like a consumer")
+    said = cast("dict[str, Any]", found)
+    if "error" in said:
+        raise Refused(str(said["error"]))
+    return said
 
 
 class Socket:
@@ -135,6 +141,12 @@ class Conversation(socketserver.StreamRequestHandler):
     socket_of: Socket
 
     def handle(self) -> None:
+        try:
+            self._converse()
+        except OSError:
+            pass  # whoever asked has hung up
+
+    def _converse(self) -> None:
         for line in self.rfile:
             try:
                 request: Any = json.loads(line)
@@ -143,10 +155,7 @@ class Conversation(socketserver.StreamRequestHandler):
             else:
                 given = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
                 answer = self.socket_of.answer(given)
-            try:
-                self.wfile.write(json.dumps(answer, default=str).encode() + b"\n")
-            except OSError:
-                return  # it did not wait for the answer
+            self.wfile.write(json.dumps(answer, default=str).encode() + b"\n")
 
 
 def look(target: Target, stacks: bool) -> dict[str, Any]:

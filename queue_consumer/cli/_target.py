@@ -56,7 +56,7 @@ def load(spec: str) -> list[Target]:
             found = found()
         except AWAY as error:
             raise unreachable(spec, error) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an exit of the target's own would say that all went well
             raise CommandError(f"{spec} was called to make a consumer, and raised {told(error)}") from error
     if is_consumer(found):
         return [Target(spec, found)]
@@ -96,7 +96,7 @@ def thing_at(spec: str) -> Any:
         raise CommandError(f"{module} cannot be imported, since it raised {told(error)}") from error
     except AWAY as error:
         raise unreachable(module, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CommandError(f"{module} cannot be imported, since it raised {told(error)}") from error
     for name in path.split("."):
         try:

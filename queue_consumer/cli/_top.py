@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ._exits import CommandError, Exit
 from ._keys import Keys
 from ._options import Option, count, seconds
+from ._plain import plain
 from ._sights import Sight, lines_of, sights_of
 from ._socket import Refused, ask
 
@@ -74,7 +75,7 @@ def obey(arguments: argparse.Namespace, orders: Sequence[dict[str, Any]]) -> int
                 done = ask(path, consumer=arguments.consumer, **order)["done"]
             except Refused as error:
                 raise CommandError(str(error), Exit.UNREACHABLE) from error
-            print(f"{order['verb']}: {', '.join(done)}")
+            print(plain(f"{order['verb']}: {', '.join(done)}"))
     return int(Exit.CLEAN)
 
 
@@ -82,7 +83,10 @@ def sockets_of(paths: Sequence[Path]) -> list[Path]:
     """The sockets that these are or hold."""
     found: list[Path] = []
     for path in paths:
-        found += sorted(inner for inner in path.iterdir() if inner.is_socket()) if path.is_dir() else [path]
+        try:
+            found += sorted(inner for inner in path.iterdir() if inner.is_socket()) if path.is_dir() else [path]
+        except OSError:  # which is said when it is asked
+            found.append(path)
     return found
 
 
@@ -104,14 +108,21 @@ class Watch:
             where = str(path)
             known = {name: sight for (place, name), sight in before.items() if place == where}
             try:
-                answer = ask(path, verb="look", stacks=self.stacks or where in stuck)
-                found = sights_of(where, answer, known, now - self._at)
-                if any(sight.troubled for sight in found) and not (self.stacks or where in stuck):
-                    found = sights_of(where, ask(path, verb="look", stacks=True), known, now - self._at)
+                stacks = self.stacks or where in stuck
+                found = self._seen_at(path, stacks, known, now - self._at)
+                if any(sight.troubled for sight in found) and not stacks:
+                    found = self._seen_at(path, True, known, now - self._at)
                 seen += found
             except Refused as error:
-                silent.append(str(error))
+                silent.append(plain(str(error)))
         self.sights, self._at, self.said = seen, now, "; ".join(silent)
+
+    def _seen_at(self, path: Path, stacks: bool, known: Mapping[str, Sight], seconds: float) -> list[Sight]:
+        answer = ask(path, verb="look", stacks=stacks)
+        try:
+            return sights_of(str(path), answer, known, seconds, self.stacks)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Refused(f"{path} does not answer like a consumer") from error
 
 
 def tell(watch: Watch) -> None:
@@ -150,8 +161,8 @@ def watch_live(watch: Watch, interval: float, draw: Any) -> int:
         while True:
             watch.look()
             chosen = max(0, min(chosen, len(watch.sights) - 1))
-            name = watch.sights[chosen].name if watch.sights else None
-            live.update(draw(watch.sights, name, said or watch.said), refresh=True)
+            sight = watch.sights[chosen] if watch.sights else None
+            live.update(draw(watch.sights, sight, said or watch.said, live.console.width), refresh=True)
             said = ""
             key = keys.wait(interval)
             match key:
@@ -161,8 +172,8 @@ def watch_live(watch: Watch, interval: float, draw: Any) -> int:
                     chosen += 1 if key == "down" else -1
                 case "s":
                     watch.stacks = not watch.stacks
-                case "p" | "+" | "-" if watch.sights:
-                    said = done_with(watch.sights[chosen], key)
+                case "p" | "+" | "-" if sight is not None:
+                    said = done_with(sight, key)
                 case _:
                     pass
 

@@ -5,34 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from queue_consumer.telemetry import Health
 
+from ._http import Page, Server, Where, url_of
 from ._target import Target
 
-__all__ = ["Web", "address"]
+__all__ = ["Web"]
 
-LOOPBACK = "127.0.0.1"
+PLAIN = "text/plain; charset=utf-8"
 log = logging.getLogger("queue_consumer.cli")
-
-
-def address(text: str) -> tuple[str, int]:
-    """`9464`, `:9464`, `0.0.0.0:9464` or `[::1]:9464`; loopback unless a host is named; port 0 takes any."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"must be PORT or HOST:PORT; got {text!r}")
-    return host.strip("[]") or LOOPBACK, int(port)
 
 
 class Web:
     """Serves what is known of these consumers. Each is watched from before its start."""
 
-    def __init__(self, where: tuple[str, int], targets: Sequence[Target]) -> None:
+    def __init__(self, where: Where, targets: Sequence[Target]) -> None:
         self._where = where
         self._health = {target.name: Health() for target in targets}
-        self._server: ThreadingHTTPServer | None = None
+        self._server: Server | None = None
         self._exposition: Any = None
         try:
             from queue_consumer.telemetry.prometheus import PrometheusObserver, exposition
@@ -49,13 +41,11 @@ class Web:
             target.consumer.observe(self._health[target.name])
 
     def __str__(self) -> str:
-        return "http://{}:{}".format(*self._where)
+        return url_of(self._where)
 
     def open(self) -> None:
-        server = ThreadingHTTPServer(self._where, type("Handler", (Page,), {"web": self}))
-        server.daemon_threads = True
-        self._where = (self._where[0], server.server_address[1])
-        self._server = server
+        self._server = server = Server(self._where, type("Handler", (Answers,), {"web": self}))
+        self._where = server.where
         threading.Thread(target=server.serve_forever, name="queue_consumer-web", daemon=True).start()
         log.info("%s has /metrics, /healthz and /readyz", self, extra={"event": "web", "port": self._where[1]})
 
@@ -68,7 +58,7 @@ class Web:
         """Status, body and type of a page."""
         match path.partition("?")[0]:
             case "/metrics" if self._exposition is None:
-                return 501, f"{self._missing}\n".encode(), "text/plain"
+                return 501, f"{self._missing}\n".encode(), PLAIN
             case "/metrics":
                 body, kind = self._exposition()
                 return 200, body, kind
@@ -77,28 +67,23 @@ class Web:
             case "/readyz":
                 return self._judged({name: health.ready() for name, health in self._health.items()})
             case _:
-                return 404, b"there are /metrics, /healthz and /readyz\n", "text/plain"
+                return 404, b"there are /metrics, /healthz and /readyz\n", PLAIN
 
     def _judged(self, found: dict[str, tuple[bool, str]]) -> tuple[int, bytes, str]:
         lines = "".join(f"{name}: {words}\n" for name, (_, words) in found.items())
-        return 200 if all(good for good, _ in found.values()) else 503, lines.encode(), "text/plain"
+        return 200 if all(good for good, _ in found.values()) else 503, lines.encode(), PLAIN
 
 
-class Page(BaseHTTPRequestHandler):
+class Answers(Page):
     """Answers one request."""
 
     web: Web
 
-    def do_GET(self) -> None:
-        status, body, kind = self.web.answer(self.path)
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def do_GET(self) -> None:  # noqa: N802 - so it is called by name
+        if self.is_meant_for_us():
+            self.answer(*self.web.answer(self.path))
 
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug(format, *args)
+    do_HEAD = do_GET  # noqa: N815 - as some probes ask
 
 
 SYSTEMS = {"queue_consumer_sqs": "aws_sqs"}

@@ -101,7 +101,7 @@ def test_the_page_shows_what_stats_say(shown: Shown, tmp_path: Path) -> None:
 
 
 def request(dashboard: Dashboard, method: str, path: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-    line = http.client.HTTPConnection(str(dashboard).removeprefix("http://"), timeout=10)
+    line = http.client.HTTPConnection(str(dashboard).removeprefix("http://"), timeout=40)
     try:
         line.request(method, path, body, headers)
         answer = line.getresponse()
@@ -126,10 +126,53 @@ def test_orders_need_the_token(shown: Shown) -> None:
 def test_only_this_machine_is_answered(shown: Shown) -> None:
     """A request that was meant for another name is refused: it comes from a page that a browser here has open."""
     dashboard, _, _, _ = shown
-    for path in ("/", "/events"):
-        assert request(dashboard, "GET", path, Host="evil.example")[0] == 403
-    assert request(dashboard, "POST", "/", "{}", Host="evil.example", **{"X-Token": dashboard.token})[0] == 403
+    token = {"X-Token": dashboard.token}
+    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil.example:80", "[::1"):
+        for path in ("/", "/events"):
+            assert request(dashboard, "GET", path, Host=host)[0] == 403
+        assert request(dashboard, "POST", "/", "{}", Host=host, **token)[0] == 403
+    for host in ("localhost:80", "127.0.0.1", "[::1]:80", ""):
+        assert request(dashboard, "GET", "/", Host=host)[0] == 200
     assert request(dashboard, "GET", "/nothing")[0] == 404
+
+
+def test_pages_from_elsewhere_are_refused(shown: Shown) -> None:
+    """What a page from elsewhere asks for is refused, token or not; our own page is answered."""
+    dashboard, consumer, _, _ = shown
+    order, token = json.dumps({"verb": "pause"}), {"X-Token": dashboard.token}
+    for origin in ("http://evil.example", "null", "http://localhost:1"):
+        assert request(dashboard, "POST", "/", order, Origin=origin, **token)[0] == 403
+        assert request(dashboard, "GET", "/events", Origin=origin)[0] == 403
+    assert consumer.stats().fetching != "paused"
+    assert request(dashboard, "POST", "/", order, Origin=str(dashboard), **token)[0] == 200
+
+
+def test_nonsense_is_refused(shown: Shown, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is no order, or too long for one, is refused in a sentence, and leaves no traceback."""
+    dashboard, _, _, _ = shown
+    token = {"X-Token": dashboard.token}
+    assert request(dashboard, "POST", "/", "nonsense", **token)[0] == 400
+    for size in ("-1", "many", "10001"):
+        status, said = request(dashboard, "POST", "/", "{}", **token, **{"Content-Length": size})
+        assert status == 400
+        assert b"an order is a JSON object of at most 10000 bytes" in said
+    assert request(dashboard, "POST", "/", "{}", **{"X-Token": "\xfc"})[0] == 401
+    assert request(dashboard, "GET", "/")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_pages_say_little_about_us(shown: Shown) -> None:
+    """No version is told; nothing from elsewhere may be loaded or frame the page; and it is not kept."""
+    line = http.client.HTTPConnection(str(shown[0]).removeprefix("http://"), timeout=40)
+    line.request("GET", "/")
+    answer = line.getresponse()
+    answer.read()
+    line.close()
+    assert answer.headers["Server"].strip() == "queue-consumer"
+    assert answer.headers["Cache-Control"] == "no-store"
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
 
 
 def test_bodies_are_not_sent(shown: Shown) -> None:

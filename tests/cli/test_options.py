@@ -182,7 +182,7 @@ def test_bench_measures(capsys: Out) -> None:
 def test_the_demo_agrees() -> None:
     """`python -m queue_consumer demo` accounts for all that it planted."""
     command = [sys.executable, "-m", "queue_consumer", "demo", "--items", "600"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("everything agrees\n")
     assert "1 processes were to be killed, and so many replaced" in done.stdout
@@ -191,6 +191,6 @@ def test_the_demo_agrees() -> None:
 def test_the_program_is_installed() -> None:
     """The console script and `python -m` are the same program."""
     script = Path(sys.executable).parent / "queue-consumer"
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=110, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert queue_consumer.__file__

@@ -43,7 +43,7 @@ def test_what_is_shown_is_printed(console: str, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert (done.stdout, done.stderr) == (output, "")

@@ -68,7 +68,7 @@ def test_harm_is_asked_for(command: list[str], capsys: Out, monkeypatch: pytest.
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     capsys.readouterr()
     assert main(command) == 2
-    assert "say --yes if you mean it" in capsys.readouterr().err
+    assert "say --yes if you mean it, or --dry-run to look first" in capsys.readouterr().err
     assert bodies(capsys, ORDERS) == ["a"]
     assert main([*command, "--yes"]) == 0
     capsys.readouterr()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import socket
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +16,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from queue_consumer import Consumer, Lane, MemoryQueue, Supervision, each
 from queue_consumer.cli import _top, main
+from queue_consumer.cli._panels import picture
 from queue_consumer.cli._sights import lines_of, sights_of
 from queue_consumer.cli._socket import Refused, Socket, ask, id_of
 from queue_consumer.cli._target import Target
 from support.cli_program import Program
+from support.cli_sights import answer
 from support.lifecycle import until
 from support.lifecycle_handlers import Gate, act
 
@@ -129,6 +135,37 @@ def test_nobody_there_is_said(tmp_path: Path, capsys: Out) -> None:
     assert main(["top", str(tmp_path / "none.sock"), "--pause"]) == 3
 
 
+@pytest.mark.parametrize("said", [b"hello\n", b"[]\n", b"{}\n", b'{"pid": 1, "consumers": [{}]}\n', b""])
+def test_a_strangers_answer_is_refused(said: bytes, tmp_path: Path, capsys: Out) -> None:
+    """What answers at a socket and is no consumer is said to be none; there is no traceback."""
+    path = tmp_path / "strange.sock"
+    with socket.socket(socket.AF_UNIX) as line:
+        line.bind(str(path))
+        line.listen()
+
+        def answer_once() -> None:
+            other, _ = line.accept()
+            with other:
+                other.recv(1000)
+                other.sendall(said)
+
+        thread = threading.Thread(target=answer_once, daemon=True)
+        thread.start()
+        assert main(["top", str(path), "--once"]) == 3
+        thread.join(20)
+    assert re.search("does not answer like a consumer|has hung up", capsys.readouterr().err)
+
+
+def test_who_hangs_up_is_no_news(running: tuple[Consumer[Any], Gate, Path], capsys: Out) -> None:
+    """A client that does not wait for its answer leaves no traceback behind, and others are answered."""
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(running[2]))
+            line.sendall(b'{"verb": "look"}\n' * 50)
+    assert ask(running[2], verb="look")["consumers"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_stuck_handler_is_shown_with_its_stack(tmp_path: Path, capsys: Out) -> None:
     """A handler that is stuck is shown with what it holds, for how long, and where it stands."""
     gate = Gate(tmp_path)
@@ -162,28 +199,6 @@ def test_what_is_not_an_id_is_not_told(item: object, id: str) -> None:
     assert id_of(item) == id
 
 
-def answer(**stats: Any) -> dict[str, Any]:
-    """What a socket answers, of a consumer with these figures."""
-    names = "received cleaned dropped released left tombstoned lost abandoned in_flight failed duplicates revived stuck"
-    figures: dict[str, Any] = {
-        **dict.fromkeys(names.split(), 0),
-        "state": "running",
-        "fetching": "yes",
-        "queue": {},
-        **stats,
-    }
-    lanes = [{"name": "urgent", "priority": 5.0, "waiting": 2, "fetching": "yes"}]
-    consumer: dict[str, Any] = {
-        "name": "orders",
-        "pool": "threads",
-        "max_handlers": 1,
-        "stats": figures,
-        "lanes": lanes,
-        "workers": [],
-    }
-    return {"pid": 7, "consumers": [consumer]}
-
-
 def test_rates_are_those_between_two_looks() -> None:
     """Items a second are counted from one look to the next; of another process with that name, from nothing."""
     (first,) = sights_of("x", answer(received=10, cleaned=4), {}, 0.0)
@@ -192,6 +207,72 @@ def test_rates_are_those_between_two_looks() -> None:
     assert (second.rate_in, second.rate_out) == (10, 5)
     other = {**answer(received=3), "pid": 8}
     assert sights_of("x", other, {"orders": second}, 2.0)[0].rate_in == 0
+
+
+def worker(name: str, doing: str, **facts: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "handler", "doing": doing, "item": "", "seconds": 0.0, "stack": "", **facts}
+
+
+STACK = """  File "/usr/lib/python3.13/threading.py", line 1, in _bootstrap
+    self._bootstrap_inner()
+  File "/venv/queue_consumer/_pools/threads.py", line 65, in run
+    call(chunk)
+  File "/srv/shop.py", line 7, in pack
+    lock.acquire()
+  File "/usr/lib/python3.13/threading.py", line 2, in acquire
+    self._wait()
+"""
+
+
+def test_who_is_stuck_is_counted_apart() -> None:
+    """Busy handlers and stuck ones are counted at this moment; the oldest of both is shown; stuck ones are shown from
+    the handler's own frame on; and the stacks of others only if they were asked for."""
+    given = answer(stuck=3)
+    given["consumers"][0]["workers"] = [
+        worker("handler-1", "busy", seconds=1.0, stack=STACK),
+        worker("handler-2", "stuck", seconds=70.0, item="m-1", stack=STACK),
+        worker("handler-3", "idle"),
+    ]
+    (sight,) = sights_of("x", given, {}, 0.0)
+    assert (sight.busy, sight.stuck, sight.oldest) == (1, 1, 70.0)
+    shown = list(lines_of(sight))
+    assert "stuck 1 (3 in all)" in shown[1]
+    assert shown[3:] == [
+        "  handler-2 stuck with m-1 for 70.0 s",
+        '      File "/srv/shop.py", line 7, in pack',
+        "        lock.acquire()",
+        '      File "/usr/lib/python3.13/threading.py", line 2, in acquire',
+        "        self._wait()",
+    ]
+    (sight,) = sights_of("x", given, {}, 0.0, stacks=True)
+    assert "  handler-1 busy for 1.0 s" in list(lines_of(sight))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_picture_fits(width: int) -> None:
+    """Also in a narrow terminal no figure is cut off; copies of one program are told apart; the keys and what is in
+    trouble stand above the details."""
+    sights: list[Any] = []
+    for pid in (7001, 7002):
+        given: Any = {
+            **answer(received=12_345, failed=1_234, in_flight=12_345, revived=2, stuck=2, fetching="no room"),
+            "pid": pid,
+        }
+        given["consumers"][0]["workers"] = [worker("handler-1", "stuck", seconds=70.0, item="m-1", stack=STACK)]
+        sights += sights_of(f"{pid}.sock", given, {}, 0.0)
+    screen = io.StringIO()
+    Console(file=screen, width=width, color_system=None).print(picture(sights, sights[1], "", width))
+    lines = screen.getvalue().splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["orders", "▸"]
+    for line, name in zip(lines[1:3], ("orders 7001", "orders 7002"), strict=True):
+        for figure in (name, "running", "12,345", "1,234", "0/1", "70.0 s"):
+            assert figure in line
+    assert "q quit" in lines[3]
+    assert "handler-1 stuck with m-1 for 70.0 s" in lines[4]
+    assert any("pid 7002" in line for line in lines)
+    assert not any("pid 7001" in line for line in lines)
+    assert any("restarts 2, stuck 2 in all" in line for line in lines)
+    assert any("fetching: no room" in line for line in lines)
 
 
 def test_calls_and_their_price_are_shown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import configparser
+import importlib
 import importlib.util
 import json
 import os
@@ -69,13 +70,13 @@ def test_systemd_is_told(manager: tuple[socket.socket, Path], tmp_path: Path) ->
     with Program(
         "run", "support.cli_shop:gated", CLI_SHOP=tmp_path, NOTIFY_SOCKET=path, WATCHDOG_USEC=400_000
     ) as program:
-        assert heard(line) == ["READY=1", "STATUS=1 consumers run"]
+        assert heard(line) == ["READY=1", "STATUS=1 consumer running"]
         gate.wait_for()
         assert [heard(line), heard(line)] == [["WATCHDOG=1"]] * 2
         program.send(signal.SIGTERM)
         while (told := heard(line)) == ["WATCHDOG=1"]:
             pass
-        assert told == ["STOPPING=1", "STATUS=draining 1 items"]
+        assert told == ["STOPPING=1", "STATUS=draining 1 item"]
         gate.open()
         assert program.end() == 0
 
@@ -84,8 +85,8 @@ def test_copies_leave_the_word_to_their_parent(manager: tuple[socket.socket, Pat
     """With --processes the parent speaks, once for all; a manager that is gone is no reason to end."""
     line, path = manager
     with Program("run", "support.cli_shop:noting", "--processes", 2, CLI_SHOP=tmp_path, NOTIFY_SOCKET=path) as program:
-        assert heard(line) == ["READY=1", "STATUS=2 copies run"]
-        program.wait_for("1 handlers in threads", 2)
+        assert heard(line) == ["READY=1", "STATUS=2 copies running"]
+        program.wait_for("1 handler in threads", 2)
         program.send(signal.SIGTERM)
         assert program.end() == 0
         line.setblocking(False)
@@ -106,6 +107,18 @@ def test_the_unit_fits_the_program() -> None:
     assert service["Type"] == "notify"
     assert int(service["TimeoutStopSec"]) > float(given.drain_timeout) + 5
     assert int(service["RestartPreventExitStatus"]) == Exit.USAGE
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """Where there is a systemd to be asked, it accepts the unit; only the path of the program is of this machine."""
+    program = Path(sys.executable).parent / "queue-consumer"
+    unit = (RECIPES / "queue-consumer@.service").read_text().replace("/srv/shop/venv/bin/queue-consumer", str(program))
+    path = tmp_path / "queue-consumer@shop.service"  # verify takes a colon for something else
+    path.write_text(unit)
+    assert str(program) in unit
+    if analyze := shutil.which("systemd-analyze"):
+        done = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 # Containers
@@ -132,7 +145,7 @@ def test_process_1_drains(tmp_path: Path) -> None:
     first.send_signal(signal.SIGTERM)
     said = process.stderr
     assert said is not None
-    until(lambda: "draining 1 items" in said.readline(), "it drains")
+    until(lambda: "draining 1 item," in said.readline(), "it drains")
     gate.open()
     rest = process.communicate(timeout=40)[1]
     assert process.returncode == 0, rest
@@ -254,10 +267,26 @@ def test_the_django_command_consumes(monkeypatch: pytest.MonkeyPatch, capsys: py
 # Kubernetes
 
 
+kubernetes: Any = importlib.import_module("kubernetes_validate")  # which has no types
+MANIFEST = RECIPES / "kubernetes.yaml"
+
+
+@pytest.mark.parametrize("version", ["1.25", kubernetes.latest_version()])
+def test_the_manifest_fits_its_schema(version: str) -> None:
+    """Every object of the manifest is what the schemas of Kubernetes allow, and has no field that they do not know."""
+    objects = list(yaml.safe_load_all(MANIFEST.read_text()))
+    for one in objects:
+        kubernetes.validate(one, version, strict=True)
+    container = objects[0]["spec"]["template"]["spec"]["containers"][0]
+    container["livenesProbe"] = container.pop("livenessProbe")
+    with pytest.raises(kubernetes.ValidationError, match="livenesProbe"):
+        kubernetes.validate(objects[0], version, strict=True)
+
+
 def test_the_manifest_fits_the_program() -> None:
     """Probes ask for pages that there are, on the port that is served; the grace is longer than the drain; arguments
     and variables are those of the command line; and selectors find the pods that they mean."""
-    deployment, budget = yaml.safe_load_all((RECIPES / "kubernetes.yaml").read_text())
+    deployment, budget = yaml.safe_load_all(MANIFEST.read_text())
     assert (deployment["apiVersion"], deployment["kind"]) == ("apps/v1", "Deployment")
     assert (budget["apiVersion"], budget["kind"]) == ("policy/v1", "PodDisruptionBudget")
     template = deployment["spec"]["template"]

@@ -82,6 +82,10 @@ def broken() -> Consumer[Any]:
     raise KeyError("no such setting")
 
 
+def exits() -> Consumer[Any]:
+    raise SystemExit(0)
+
+
 def noting() -> Consumer[Any]:
     """Writes down the process that it runs in, once for each start."""
     (FOLDER / f"pid-{os.getpid()}").touch()

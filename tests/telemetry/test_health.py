@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 
 from queue_consumer import Consumer, MemoryQueue, Stalled, Supervision
+from queue_consumer.cli._options import address
 from queue_consumer.cli._target import Target
-from queue_consumer.cli._web import Web, address
+from queue_consumer.cli._web import Web
 from queue_consumer.telemetry import Health
 from support.cli_program import Program
 from support.lifecycle import until
@@ -65,7 +68,7 @@ def test_a_broker_that_is_away_fails_neither() -> None:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=40) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -111,7 +114,12 @@ def test_a_stall_is_seen_by_the_probe(served: tuple[Web, Consumer[Any]]) -> None
 
 @pytest.mark.parametrize(
     ("text", "where"),
-    [("9464", ("127.0.0.1", 9464)), (":9464", ("127.0.0.1", 9464)), ("0.0.0.0:80", ("0.0.0.0", 80))],
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("[::1]:80", ("::1", 80)),
+    ],
 )
 def test_loopback_unless_said(text: str, where: tuple[str, int]) -> None:
     """A port alone is one of loopback: who wants more says so."""
@@ -123,6 +131,40 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     """A wrong address is refused in a sentence."""
     with pytest.raises(ValueError, match="must be PORT or HOST:PORT"):
         address(text)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address that the next test is about."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_addresses_of_both_kinds_are_served() -> None:
+    """An address of IPv6 is listened at like one of IPv4, and named as URLs have it."""
+    web = Web(("::1", 0), [])
+    if not has_ipv6():
+        with pytest.raises(OSError, match=r"(?i)address"):
+            web.open()
+        return
+    web.open()
+    assert str(web).startswith("http://[::1]:")
+    assert get(f"{web}/healthz")[0] == 200
+    web.close()
+
+
+def test_metrics_are_for_this_machine(served: tuple[Web, Consumer[Any]]) -> None:
+    """On loopback a request for another name is refused, as on the dashboard; a probe may ask for heads alone."""
+    web, _ = served
+    for method, host, status in (("GET", "evil.example", 403), ("HEAD", "localhost", 200), ("GET", "localhost", 200)):
+        line = http.client.HTTPConnection(str(web).removeprefix("http://"), timeout=40)
+        line.request(method, "/healthz", headers={"Host": host})
+        answer = line.getresponse()
+        assert answer.status == status
+        assert (answer.read() == b"") is (method == "HEAD")
+        line.close()
 
 
 def test_run_serves_its_metrics(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from queue_consumer import Consumer, each
 from queue_consumer.cli import main
 from queue_consumer.cli.schemes import Finding
 from queue_consumer_sqs import SQS, Bus, PriorityBuses, SQSQueue, operating
-from queue_consumer_sqs._aws import service_error
+from queue_consumer_sqs._boto import service_error
 from queue_consumer_sqs.operating import SQSScheme
 from queue_consumer_sqs.testing import MemorySQS
 from support.sqs_servers import MakeQueue
@@ -72,6 +72,24 @@ def test_check_asks_the_server(
     assert "wait_time of" in said
     (message,) = queue.receive(wait_time=1)
     assert message.attempt == 1
+
+
+def test_dead_letters_of_nowhere_are_not_moved(
+    url_of: Callable[[str], str], make_queue: MakeQueue, capsys: Out
+) -> None:
+    """Where it is not known where messages came from, `redrive` says in a sentence what to do; so does `peek`, of what
+    looking costs, where nobody can be asked."""
+    dead = url_of(make_queue())
+    main(["send", dead, "a"])
+    capsys.readouterr()
+    assert main(["redrive", dead, "--yes"]) != 0
+    said = capsys.readouterr().err
+    assert said.startswith("queue-consumer redrive: ")
+    assert "Traceback" not in said
+    assert main(["peek", dead]) == 2
+    said = capsys.readouterr().err
+    assert "each look counts as a delivery" in said
+    assert said.endswith("say --yes if you mean it\n")
 
 
 def test_a_queue_that_is_not_there_is_unreachable(url_of: Callable[[str], str], capsys: Out) -> None:

@@ -299,6 +299,17 @@ def do_some_stuff(message):
 
 """
 
+SAYS_WHEN_IT_HEARS = """
+import signal, sys, threading, time
+
+def look():
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        time.sleep(0.01)  # nothing tells when that changes
+    print("Ctrl-C is heard", file=sys.stderr)
+
+threading.Thread(target=look, daemon=True).start()
+"""
+
 
 @no_endpoint
 def test_the_example_of_the_first_queue_consumer(client: Any, make_queue: MakeQueue, run: Run) -> None:
@@ -311,8 +322,9 @@ def test_the_example_of_the_first_queue_consumer(client: Any, make_queue: MakeQu
     for body in bodies:
         client.send_message(QueueUrl=url, MessageBody=body)
     text = changed(FIRST_CONSUMER, {'"my_queue"': f'"{name_of(url)}"', "wait_time_seconds=20": "wait_time_seconds=1"})
-    program = run(SOME_STUFF + text)
+    program = run(SAYS_WHEN_IT_HEARS + SOME_STUFF + text)
     program.wait_for_lines(25)
+    program.wait_for_error("Ctrl-C is heard")  # all may be handled before it supervises
     assert program.press_ctrl_c() == 0, program.told()
     assert sorted(program.lines) == sorted(bodies)
     assert left_in(client, url) == 0

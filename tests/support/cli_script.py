@@ -1,0 +1,5 @@
+"""A script that nobody has made importable."""
+
+import sys
+
+sys.exit(0)
