@@ -282,6 +282,7 @@ class Getter(Worker):
             self.doing = "leases are behind"
         elif self.line.belt.behind():
             self.doing = "cleanup is behind"
+            self._cleaner.bell.ring()  # it may be waiting for more, of which there is none to come
         elif self.line.belt.ask(self._share, now()):
             return True
         else:
