@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from queue_consumer import CleanupError, Consumer, ItemsLost, LeaseLost, Supervision
+from queue_consumer import _cleaner as cleaner_module
 from queue_consumer.testing import RecordingObserver
 from support.lifecycle import until
 
@@ -45,6 +46,15 @@ class Batched:
 def every(items: Iterator[Any]) -> None:
     for _ in items:
         pass
+
+
+def test_a_cleaner_that_getters_wait_for_waits_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as much to clean up as there may be, no more comes that its next call could carry."""
+    monkeypatch.setattr(cleaner_module, "LINGER", LONG)
+    queue = Batched(range(200), linger=0)
+    queue.cleanup_limit = 1000
+    with Consumer(queue, every, 1, 1, prefetch=1) as consumer:
+        until(lambda: consumer.stats().received == 200, "all are fetched")
 
 
 def test_what_does_not_fill_a_call_waits_for_company() -> None:
