@@ -24,7 +24,7 @@ class Batched:
 
     cleanup_limit = 4
 
-    def __init__(self, items: Sequence[Any], linger: float = LONG) -> None:
+    def __init__(self, items: Sequence[Any], linger: float | None = LONG) -> None:
         self.items = list(items)
         self.cleanup_linger = linger
         self.cleanups: list[list[Any]] = []
@@ -51,7 +51,7 @@ def every(items: Iterator[Any]) -> None:
 def test_a_cleaner_that_getters_wait_for_waits_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """With as much to clean up as there may be, no more comes that its next call could carry."""
     monkeypatch.setattr(cleaner_module, "LINGER", LONG)
-    queue = Batched(range(200), linger=0)
+    queue = Batched(range(200), linger=None)
     queue.cleanup_limit = 1000
     with Consumer(queue, every, 1, 1, prefetch=1) as consumer:
         until(lambda: consumer.stats().received == 200, "all are fetched")
