@@ -249,7 +249,7 @@ class Getter(Worker):
             if release is None:
                 self.tally.left += count
             else:
-                release(items, 0)
+                release(items, delay=0)
                 self.tally.released += count
         except BaseException as error:
             self.tally.left += count

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import queue as std
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -94,7 +95,7 @@ class Port:
         self.get = threaded(get, loop)
         self.interrupt = self._verb("interrupt")
         self.cleanup = self._verb("cleanup", [])
-        self.release = self._verb("release", [], 0)
+        self.release = self._verb("release", [], delay=0)
         self.attempt = self._verb("attempt", None)
         self.identity = self._verb("identity", None)
         self.extend = self._verb("extend", [], 0)
@@ -106,9 +107,16 @@ class Port:
         self.cleanup_limit = self._limit("cleanup_limit")
         self.cleanup_linger = self._linger()
 
-    def _verb(self, name: str, *arguments: Any) -> Callable[..., Any] | None:
+    def _verb(self, name: str, *arguments: Any, **named: Any) -> Callable[..., Any] | None:
         verb = getattr(self.queue, name, None)
-        return threaded(verb, self._loop) if callable(verb) and binds(verb, *arguments) else None
+        if not callable(verb):
+            return None
+        if not binds(verb, *arguments, **named):  # it may mean something else in whatever this is besides a queue
+            shown = ", ".join([*map(repr, arguments), *(f"{key}={value!r}" for key, value in named.items())])
+            sentence = f"queue.{name} cannot be called as {name}({shown}), so it is not used: {verb!r}"
+            warnings.warn(sentence, stacklevel=2)
+            return None
+        return threaded(verb, self._loop)
 
     def _lease(self) -> float | None:
         lease = getattr(self.queue, "lease", None)

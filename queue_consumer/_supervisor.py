@@ -168,9 +168,10 @@ class Supervisor(Worker):
                 dead = self._worker(place)
                 if isinstance(dead, Handler):
                     dead.bury()
-                log.warning(
-                    "%s died, to be revived in %.3g s: %s", place, delay, error, event="WorkerDied", worker=place
-                )
+                if delay != float("inf"):  # otherwise it is about to be said that it is given up
+                    log.warning(
+                        "%s died, to be revived in %.3g s: %s", place, delay, error, event="WorkerDied", worker=place
+                    )
                 observers.tell(WorkerDied(worker=place, error=error, revive_in=delay))
             case Revive(place, restarts):
                 self._revive(place)

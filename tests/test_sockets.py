@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import queue
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -104,9 +105,15 @@ class Misleading(ScriptedQueue):
 
 
 def test_verb_is_there_if_it_takes_the_arguments() -> None:
-    """What is not callable, or takes other arguments, is not the verb of that name: the line does without."""
+    """What is not callable, or takes other arguments, is not the verb of that name: the line does without, and says so
+    of those that can be called.
+    """
     script = Misleading([[Item("good"), Item("bad", "raise")]])
-    report = run_to_rest(THREADS.consumer(script, follow))
+    with pytest.warns(UserWarning, match=r"cannot be called as") as warned:
+        consumer = THREADS.consumer(script, follow)
+    verbs = [re.search(r"cannot be called as (.*), so", str(one.message)) for one in warned]
+    assert {verb[1] for verb in verbs if verb} == {"release([], delay=0)", "stats()", "close()", "interrupt()"}
+    report = run_to_rest(consumer)
     assert (report.stats.cleaned, report.stats.left, report.stats.queue) == (1, 1, {})
 
 

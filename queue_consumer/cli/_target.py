@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from typing_extensions import TypeIs
@@ -52,6 +53,11 @@ def load(spec: str) -> list[Target]:
     """
     found = given = thing_at(spec)
     if not is_consumer(found) and callable(found):
+        if needs_arguments(found):
+            raise CommandError(
+                f"{spec} must be a Consumer, a list of them, or a function without arguments that returns one; this "
+                "needs arguments. Is it a handler? Then name the Consumer that it belongs to"
+            )
         try:
             found = found()
         except AWAY as error:
@@ -68,6 +74,15 @@ def load(spec: str) -> list[Target]:
         f"{spec} must be a Consumer, a list of them, or a function without arguments that returns one; "
         f"it is {type(given).__name__!r}"
     )
+
+
+def needs_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return False  # it does not say
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return any(one.default is inspect.Parameter.empty and one.kind not in optional for one in parameters)
 
 
 def is_consumer(found: object) -> TypeIs[Consumer[Any]]:
