@@ -97,7 +97,7 @@ class Belt:
         self._adaptive = prefetch is None
         self.size = size
         self._measured = (0.0, 0)  # when, and how many items had been freed by then
-        self._lock = threading.Lock()  # among getters only
+        self._lock = threading.RLock()  # among getters, and who resizes, be it a signal handler in the middle of that
         self._set_low()
 
     def put(self, items: list[Any], at: float | None = None) -> None:

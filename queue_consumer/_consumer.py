@@ -228,6 +228,8 @@ class Consumer(Generic[T]):
         )
         self._observers.tell(started)
         supervisor.start()
+        if self._options.handlers != options.handlers:  # resize() was called by a signal handler meanwhile
+            supervisor.resize(self._options.handlers)
 
     def supervise(
         self,
@@ -431,8 +433,9 @@ class Consumer(Generic[T]):
         """
         added = checked_observers(observers)
         with self._starting:
-            if self.state is not State.NEW:
-                raise UsageError(f"observe() is for a consumer that was not started; this one is {self.state.value}")
+            if self.state is not State.NEW or self._starter is not None:
+                how = "starting" if self.state is State.NEW else self.state.value
+                raise UsageError(f"observe() is for a consumer that was not started; this one is {how}")
             self._options = replace(self._options, observers=(*self._options.observers, *added))
             self._observers.add(added)
             self._stand_anew()
@@ -448,7 +451,9 @@ class Consumer(Generic[T]):
             self._options = replace(self._options, handlers=max_handlers)
             if self._supervisor is not None:
                 self._supervisor.resize(max_handlers)
-            elif self.state is State.NEW:
+            elif (
+                self.state is State.NEW and self._starter is None
+            ):  # or this is a signal handler, and start() sees to it
                 self._stand_anew()
 
     def _stand_anew(self) -> None:

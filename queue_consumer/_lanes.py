@@ -108,17 +108,16 @@ class Sorter:
             return chunk
 
     def __len__(self) -> int:
-        """How many could start now."""
-        with self._lock:
-            now, rank = self._clock(), self._in_order[0].priority
-            count, hot = 0, False
-            for place in self._in_order:
-                if place.priority != rank and hot:
-                    break
-                rank = place.priority
-                hot = hot or place.hot_until > now
-                count += len(place.pile)
-            return count
+        """How many could start now. Without a lock, as `__iter__`: a list that is made of this asks for it first."""
+        now, rank = self._clock(), self._in_order[0].priority
+        count, hot = 0, False
+        for place in self._in_order:
+            if place.priority != rank and hot:
+                break
+            rank = place.priority
+            hot = hot or place.hot_until > now
+            count += len(place.pile)
+        return count
 
     def pending(self) -> int:
         """How many could start now or when the right of way of others is over."""

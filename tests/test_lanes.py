@@ -1094,3 +1094,12 @@ def test_lanes_and_policies_are_values() -> None:
     assert repr(Aging(every=3)) == "Aging(every=3)"
     with pytest.raises(AttributeError):
         Aging(every=3).every = 4  # type: ignore[misc]
+
+
+def test_nobody_waits_to_look_at_a_sorter() -> None:
+    """A signal handler may interrupt whoever holds its lock, and look, as `stats()` does."""
+    one = SimpleNamespace(priority=0, key=None)
+    sorter = Sorter([one], Strict(), 1, lambda: 0.0)
+    sorter.append(Chunk(["item"], one))
+    with sorter._lock, ThreadPoolExecutor(1) as threads:
+        assert threads.submit(list, sorter).result(20)[0].items == ["item"]

@@ -89,7 +89,7 @@ def by_task(
     Args:
         source: the ARN of the dead-letter queue.
         to: the ARN of the queue to move them to; None: each to where it came from.
-        stop: if set, the task is cancelled.
+        stop: if set, the task is cancelled; as it is by Ctrl-C.
 
     Raises:
         SQSError: the task was not started; of the kind that `is_unknown` says if the service has none.
@@ -101,27 +101,37 @@ def by_task(
     if rate is not None:
         asked["MaxNumberOfMessagesPerSecond"] = rate
     handle = call("start_message_move_task", **asked).get("TaskHandle")
+
+    def cancel() -> None:
+        try:
+            call("cancel_message_move_task", TaskHandle=handle)
+        except InvalidRequest:
+            pass  # it is over already, which the next look will tell
+
     cancelled = False
-    while True:
-        tasks: list[dict[str, Any]] = call("list_message_move_tasks", SourceArn=source, MaxResults=1).get("Results", [])
-        task = tasks[0] if tasks else {}  # the newest, and a queue has no two at a time
-        status = str(task.get("Status", "RUNNING"))
-        moved = int(task.get("ApproximateNumberOfMessagesMoved") or 0)
-        if on_progress is not None:
-            on_progress(moved, max(moved, int(task.get("ApproximateNumberOfMessagesToMove") or 0)))
-        if status == "COMPLETED" or (status == "CANCELLED" and cancelled):
-            return moved
-        if status in ("FAILED", "CANCELLED"):
-            why = task.get("FailureReason") or "it was cancelled"
-            raise RedriveError(f"the task that moves messages from {source} ended early: {why}", status, moved)
-        if stop is None or cancelled:
-            pause(LOOK)
-        elif stop.wait(LOOK):
-            cancelled = True
-            try:
-                call("cancel_message_move_task", TaskHandle=handle)
-            except InvalidRequest:
-                pass  # it is over already, which the next look will tell
+    try:
+        while True:
+            found: list[dict[str, Any]]
+            found = call("list_message_move_tasks", SourceArn=source, MaxResults=1).get("Results", [])
+            task = found[0] if found else {}  # the newest, and a queue has no two at a time
+            status = str(task.get("Status", "RUNNING"))
+            moved = int(task.get("ApproximateNumberOfMessagesMoved") or 0)
+            if on_progress is not None:
+                on_progress(moved, max(moved, int(task.get("ApproximateNumberOfMessagesToMove") or 0)))
+            if status == "COMPLETED" or (status == "CANCELLED" and cancelled):
+                return moved
+            if status in ("FAILED", "CANCELLED"):
+                why = task.get("FailureReason") or "it was cancelled"
+                raise RedriveError(f"the task that moves messages from {source} ended early: {why}", status, moved)
+            if stop is None or cancelled:
+                pause(LOOK)
+            elif stop.wait(LOOK):
+                cancelled = True
+                cancel()
+    except KeyboardInterrupt:
+        if not cancelled:
+            cancel()  # or the service would go on with nobody looking
+        raise
 
 
 # ---------------------------------------------------------------------- by hand

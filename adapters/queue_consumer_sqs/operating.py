@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from queue_consumer import CleanupError
 from queue_consumer.cli.schemes import Address, Finding, QueueTools
 
 from ._account import SQS
@@ -52,13 +52,22 @@ class SQSTools:
         try:
             while len(found) < limit:
                 came = self._queue.receive(min(10, limit - len(found)), wait_time=1)
-                if not came:
-                    break
+                fresh = any(message.id not in found for message in came)
                 found.update((message.id, message) for message in came)
+                if not fresh:  # none is left, or they are hidden for so short a time that they come again
+                    break
         finally:
             if found:
-                self._queue.release(list(found.values()))
+                self._give_back(list(found.values()))
         return list(found.values())
+
+    def _give_back(self, messages: list[Any]) -> None:
+        try:
+            self._queue.release(messages)
+        except CleanupError as error:
+            if error.failed or error.hopeless:
+                raise
+            # The others are to be seen again already.
 
     def send(self, entries: Sequence[Mapping[str, Any]], told: Any) -> None:
         for start in range(0, len(entries), BATCH):
@@ -85,19 +94,13 @@ class SQSTools:
         return " and ".join(f"sqs://{name}" for name in names) or "where each came from"
 
     def redrive(self, to: str | None, *, limit: int | None, rate: int | None, told: Any) -> int:
-        stop = threading.Event()
-        try:
-            return self._account.redrive(
-                self._queue.name,
-                None if to is None else to_name(to),
-                limit=limit,
-                rate=rate,
-                on_progress=lambda moved, total: told(moved),
-                stop=stop,
-            )
-        except KeyboardInterrupt:
-            stop.set()
-            raise
+        return self._account.redrive(
+            self._queue.name,
+            None if to is None else to_name(to),
+            limit=limit,
+            rate=rate,
+            on_progress=lambda moved, total: told(moved),
+        )
 
     def close(self) -> None:
         self._queue.close()

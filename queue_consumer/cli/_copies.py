@@ -126,7 +126,13 @@ class Copies:
         return self._changes is not None and not self._signals and any(copy.code for copy in self._copies)
 
     def _start(self, copy: Copy) -> None:
-        process = copy.start(self._leash, os.environ)
+        try:
+            process = copy.start(self._leash, os.environ)
+        except OSError as error:  # no memory, no more processes: the others go on
+            delay = self._put_off(copy)
+            facts = {"event": "copy not started", "copy": copy.number}
+            log.error("copy %d cannot be started, and is in %.3g s: %s", copy.number, delay, error, extra=facts)
+            return
         facts = {"event": "copy started", "copy": copy.number, "pid": process.pid}
         log.info("copy %d runs as process %d", copy.number, process.pid, extra=facts)
 
@@ -210,7 +216,7 @@ class Copies:
             log.error(
                 "copy %d ended with %s, and begins anew when a file changes", copy.number, words(code), extra=facts
             )
-        elif code == Exit.USAGE or (code == Exit.UNREACHABLE and copy.started == 1):
+        elif code in (Exit.USAGE, Exit.UNREACHABLE) and copy.started == 1:
             # The others would not get any further, and have said why.
             self._worst = max(self._worst, Exit(code))
             for other in self._copies:
@@ -220,10 +226,15 @@ class Copies:
             self._tell(signal.SIGTERM)
             self._stop_by = time.monotonic() + PARTING + self._drain_timeout
         else:
-            copy.deaths = 1 if lived >= QUIET else copy.deaths + 1
-            delay = 0.0 if lived >= QUIET else self._jitter() * min(LONGEST, BASE * 2.0 ** min(copy.deaths, 20))
-            copy.due = time.monotonic() + delay
+            delay = self._put_off(copy, lived)
             log.error("copy %d ended with %s: it is replaced in %.3g s", copy.number, words(code), delay, extra=facts)
+
+    def _put_off(self, copy: Copy, lived: float = 0.0) -> float:
+        """Have it replaced, the later the more often that was in a row; in how many seconds."""
+        copy.deaths = 1 if lived >= QUIET else copy.deaths + 1
+        delay = 0.0 if lived >= QUIET else self._jitter() * min(LONGEST, BASE * 2.0 ** min(copy.deaths, 20))
+        copy.due = time.monotonic() + delay
+        return delay
 
     def _note(self, copy: Copy, code: int, facts: Mapping[str, Any]) -> None:
         level = logging.INFO if code == Exit.CLEAN else logging.WARNING

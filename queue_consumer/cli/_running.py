@@ -53,6 +53,7 @@ class Running:
         # Its put() may interrupt another put() or get() of the same thread, so a signal handler may call it.
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._signals: list[int] = []
+        self._asked = False  # to stop, by a signal
         self._draining: set[str] = set()
         self._codes: dict[str, Exit] = {}
         self._began = time.monotonic()
@@ -85,7 +86,7 @@ class Running:
             except AWAY as error:
                 return self._refuse(unreachable(target.name, error))
             except UsageError as error:
-                if not self._signals:  # otherwise it was stopped before it could start
+                if not self._asked:  # otherwise it was stopped before it could start
                     return self._refuse(CommandError(f"{target.name} cannot start: {error}"))
                 self._drain(target)
                 continue
@@ -113,6 +114,7 @@ class Running:
     def _on_signal(self, number: int) -> None:
         """In the middle of anything: takes no lock."""
         if number != signal.SIGUSR1:
+            self._asked = True
             for target in self._targets:
                 target.consumer.stop()
         self._news.put(("signal", number))

@@ -63,7 +63,7 @@ def lines_of(source: Path) -> list[str]:
         text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{source} cannot be read: {error}") from error
-    return [line for line in text.splitlines() if line.strip()]
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def entry_of(body: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -188,5 +188,5 @@ def done_with(sight: Sight, key: str) -> str:
     try:
         ask(Path(sight.where), consumer=sight.name, **order)
     except Refused as error:
-        return str(error)
+        return plain(str(error))
     return f"{sight.name}: {order['verb']}" + (f" to {order['handlers']}" if "handlers" in order else "")

@@ -135,6 +135,9 @@ class Traced:
         for name in ("receipt", "key"):
             if hasattr(handler, name):
                 setattr(self, name, getattr(handler, name))
+        asynchronous = getattr(handler, "asynchronous", None)
+        if asynchronous is not None:
+            self.asynchronous = TracedAsync(asynchronous, getattr(asynchronous, "receipt", rule), source, provider)
 
     def __repr__(self) -> str:
         return f"traced({self.handler!r})"

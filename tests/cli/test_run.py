@@ -7,16 +7,18 @@ import os
 import queue
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from queue_consumer import Leftover, Report, State, Stats
-from queue_consumer.cli import _changes, _copies, _progress, _run, _running, main
+from queue_consumer.cli import _changes, _copies, _progress, _run, _running, _send, main
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
 
@@ -373,3 +375,29 @@ def make():
     print("it is the {name}", flush=True)
     return Consumer(MemoryQueue(), print, max_workers=1, max_handlers=1)
 """
+
+
+@pytest.mark.parametrize(("started", "replaced"), [(1, False), (2, True)])
+def test_a_replacement_that_cannot_start_ends_nobody_else(started: int, replaced: bool) -> None:
+    """Exit code 2 says that all are wrong only if it is the first that a copy says; later it is tried again."""
+    copies = _copies.Copies([["run"], ["run"]], drain_timeout=1)
+    copy, process = copies._copies[0], Mock(returncode=2)
+    copy.process, copy.started = process, started
+    copies._ended(copy, process)
+    assert (copy.due is not None) is replaced
+    assert copies._signals == ([] if replaced else [0])
+
+
+def test_a_copy_that_cannot_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory for one more process the others go on, and it is tried again."""
+    copies = _copies.Copies([["run"], ["run"]], drain_timeout=1)
+    monkeypatch.setattr(subprocess, "Popen", Mock(side_effect=BlockingIOError("no more processes")))
+    copies._start(copies._copies[0])
+    assert copies._copies[0].due is not None
+    assert not copies._copies[0].alive
+
+
+def test_lines_end_where_lines_end(tmp_path: Path) -> None:
+    """What is a line end to some, but legal within JSON, cuts no message in two."""
+    (tmp_path / "bodies").write_text('"a\u2028b"\n"c\x85d"\r\n\n', encoding="utf-8")
+    assert _send.lines_of(tmp_path / "bodies") == ['"a\u2028b"', '"c\x85d"']

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from queue_consumer import BulkReceived, Constant, Consumer, MemoryQueue, each
+from queue_consumer.jobs import Jobs
 from queue_consumer.telemetry.otel import OpenTelemetryObserver, TracedSender, inject, traced
 from support import tracing
 from support.lifecycle import until
@@ -207,3 +208,9 @@ def test_items_without_a_context_have_spans_too(provider: TracerProvider, export
 def tracing_list(items: Iterator[int]) -> None:
     for item in items:
         assert item in (1, 2)
+
+
+def test_jobs_can_be_traced_in_coroutines_too() -> None:
+    """What a handler brings along for coroutines is traced as it is itself."""
+    jobs = Jobs()
+    assert Consumer(MemoryQueue(), traced(jobs), pool="coroutines").options.pool == "coroutines"

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from queue_consumer import Consumer, each
+from queue_consumer import CleanupError, Consumer, each
 from queue_consumer.cli import main
 from queue_consumer.cli.schemes import Finding
-from queue_consumer_sqs import SQS, Bus, PriorityBuses, SQSQueue, operating
+from queue_consumer_sqs import SQS, Bus, PriorityBuses, SQSMessage, SQSQueue, operating
 from queue_consumer_sqs._boto import service_error
+from queue_consumer_sqs._redrive import by_task
 from queue_consumer_sqs.operating import SQSScheme
 from queue_consumer_sqs.testing import MemorySQS
 from support.sqs_servers import MakeQueue
@@ -198,3 +199,44 @@ def test_buses_are_checked_queue_by_queue() -> None:
         "Queue usual has no dead-letter queue.",
     ]
     assert SQSScheme().check(object(), time_limit=None, buried=False) is None
+
+
+class Fleeting:
+    """A queue that hides nothing: what was received comes again at once."""
+
+    name, url = "orders", ""
+
+    def __init__(self) -> None:
+        self.receives = self.released = 0
+
+    def receive(self, limit: int, wait_time: float) -> list[SQSMessage]:
+        self.receives += 1
+        return [SQSMessage("id", "body", f"receipt-{self.receives}")]
+
+    def release(self, messages: list[SQSMessage]) -> None:
+        raise CleanupError([], "their time is over", messages)
+
+
+def test_peek_ends_where_messages_come_again() -> None:
+    """What is hidden for a moment only is shown once, and not received until it is a dead letter."""
+    tools = operating.SQSTools.__new__(operating.SQSTools)
+    queue = Fleeting()
+    tools._queue = queue  # type: ignore[assignment]
+    assert [message.id for message in tools.peek(10)] == ["id"]
+    assert queue.receives == 2
+
+
+def test_ctrl_c_cancels_the_task_that_moves_messages() -> None:
+    """The service does not go on by itself when whoever looks on has gone."""
+    calls: list[str] = []
+
+    def call(operation: str, **_: object) -> dict[str, Any]:
+        calls.append(operation)
+        return {"TaskHandle": "task", "Results": [{"Status": "RUNNING"}]}
+
+    def interrupted(moved: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        by_task(call, "arn", None, on_progress=interrupted)
+    assert calls == ["start_message_move_task", "list_message_move_tasks", "cancel_message_move_task"]
