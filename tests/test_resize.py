@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -209,38 +210,9 @@ def test_lanes_show_what_waits(tmp_path: Path) -> None:
     assert consumer.queue.lanes == Both.lanes
 
 
-@pytest.mark.parametrize("pool", ["threads", "processes"])
-def test_resize_by_a_signal_handler_in_the_middle_of_start(pool: str) -> None:
-    """`start()` goes on with what it had, and the consumer has the new number soon after, and stops."""
-    consumer, _ = consumer_of(pool, ProbeQueue(["ok"] * 5), max_handlers=2, supervision=QUICK)
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: consumer.resize(3))
-    start_pool: Any = consumer._stations.pool
-
-    def interrupted(*args: Any) -> Any:
-        signal.raise_signal(signal.SIGUSR1)
-        return start_pool(*args)
-
-    consumer._stations.pool = interrupted  # type: ignore[method-assign, assignment]
-    try:
-        consumer.start()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    until(lambda: has_handlers(consumer, 3), "there are three")
-    assert consumer.wait_idle(20)
-    assert reconcile(consumer.shutdown(), consumer.queue).cleaned == 5
-
-
-def test_nobody_is_added_in_the_middle_of_start() -> None:
-    """A signal handler that would add an observer then is refused: the line is made already."""
-    consumer, _ = consumer_of("threads", ProbeQueue(["ok"]))
-    refused: list[str] = []
-
-    def add(*_: object) -> None:
-        with pytest.raises(UsageError) as error:
-            consumer.observe(RecordingObserver())
-        refused.append(str(error.value))
-
-    before = signal.signal(signal.SIGUSR1, add)
+def start_and_be_interrupted(consumer: Consumer[Any], on_signal: Callable[[], object]) -> None:
+    """Start it; a signal comes in the middle of that."""
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: on_signal())
     make_pool: Any = consumer._stations.pool
 
     def interrupted(*args: Any) -> Any:
@@ -252,6 +224,29 @@ def test_nobody_is_added_in_the_middle_of_start() -> None:
         consumer.start()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_resize_by_a_signal_handler_in_the_middle_of_start(pool: str) -> None:
+    """`start()` goes on with what it had, and the consumer has the new number soon after, and stops."""
+    consumer, _ = consumer_of(pool, ProbeQueue(["ok"] * 5), max_handlers=2, supervision=QUICK)
+    start_and_be_interrupted(consumer, lambda: consumer.resize(3))
+    until(lambda: has_handlers(consumer, 3), "there are three")
+    assert consumer.wait_idle(20)
+    assert reconcile(consumer.shutdown(), consumer.queue).cleaned == 5
+
+
+def test_nobody_is_added_in_the_middle_of_start() -> None:
+    """A signal handler that would add an observer then is refused: the line is made already."""
+    consumer, _ = consumer_of("threads", ProbeQueue(["ok"]))
+    refused: list[str] = []
+
+    def add() -> None:
+        with pytest.raises(UsageError) as error:
+            consumer.observe(RecordingObserver())
+        refused.append(str(error.value))
+
+    start_and_be_interrupted(consumer, add)
     assert refused == ["observe() is for a consumer that was not started; this one is starting"]
     consumer.shutdown()
 

@@ -17,8 +17,9 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-from queue_consumer import Leftover, Report, State, Stats
+from queue_consumer import Consumer, ConsumerStarted, Event, Leftover, MemoryQueue, Report, State, Stats
 from queue_consumer.cli import _changes, _copies, _progress, _run, _running, _send, main
+from queue_consumer.cli._target import Target
 from support.cli_program import Program, until
 from support.lifecycle_handlers import Gate
 
@@ -401,3 +402,16 @@ def test_lines_end_where_lines_end(tmp_path: Path) -> None:
     """What is a line end to some, but legal within JSON, cuts no message in two."""
     (tmp_path / "bodies").write_text('"a\u2028b"\n"c\x85d"\r\n\n', encoding="utf-8")
     assert _send.lines_of(tmp_path / "bodies") == ['"a\u2028b"', '"c\x85d"']
+
+
+def test_a_signal_while_the_first_of_several_starts_is_no_error() -> None:
+    """What was stopped before it could start has nothing to say: all end, and with 0."""
+
+    def signalled(event: Event) -> None:
+        if isinstance(event, ConsumerStarted):
+            running._on_signal(signal.SIGTERM)
+
+    one, two = (Consumer(MemoryQueue(list[str]()), list, observers=[signalled]) for _ in range(2))
+    running = _running.Running([Target("one", one), Target("two", two)], drain_timeout=20)
+    assert running.run() == 0
+    assert two.stats().received == 0
